@@ -1,0 +1,104 @@
+#include "replication/slot.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace syncflow::replication {
+namespace {
+
+Lsn ToLsn(std::string_view text) {
+  return Lsn::Parse(text).value_or(Lsn());
+}
+
+uint32_t ToTimeline(std::string_view text) {
+  uint32_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::string DropHint(const Slot& slot) {
+  return "choose another replication.slot, or drop this one if nothing else needs it: SELECT "
+         "pg_drop_replication_slot('" +
+         slot.name + "')";
+}
+
+}  // namespace
+
+SystemIdentity IdentifySystem(adapter::Connection& connection) {
+  adapter::Result result = connection.Execute("IDENTIFY_SYSTEM");
+  return {std::string(result.Get(0, 0)), ToTimeline(result.Get(0, 1)), ToLsn(result.Get(0, 2)),
+          std::string(result.Get(0, 3))};
+}
+
+std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string& name) {
+  adapter::Result result = connection.Execute(
+      "SELECT plugin, database, temporary, active_pid, restart_lsn, confirmed_flush_lsn, "
+      "wal_status "
+      "FROM pg_catalog.pg_replication_slots WHERE slot_name = " +
+      connection.QuoteLiteral(name));
+  if (result.rows() == 0) return std::nullopt;
+  Slot slot;
+  slot.name = name;
+  slot.plugin = result.Get(0, 0);
+  slot.database = result.Get(0, 1);
+  slot.temporary = result.Get(0, 2) == "t";
+  if (!result.IsNull(0, 3)) slot.active_pid = std::stoi(std::string(result.Get(0, 3)));
+  slot.restart = ToLsn(result.Get(0, 4));
+  slot.confirmed_flush = ToLsn(result.Get(0, 5));
+  slot.wal_status = result.Get(0, 6);
+  return slot;
+}
+
+Lsn CreateSlot(adapter::Connection& connection, const std::string& name,
+               const std::string& plugin) {
+  std::string command = "CREATE_REPLICATION_SLOT " + connection.QuoteIdentifier(name) +
+                        " LOGICAL " + connection.QuoteIdentifier(plugin) + " (SNAPSHOT 'nothing')";
+  try {
+    return ToLsn(connection.Execute(command).Get(0, 1));
+  } catch (const adapter::Error& error) {
+    if (!error.sqlstate().empty()) throw;
+    // It waits for every transaction that was running, and the protocol has no limit of its own.
+    throw adapter::Error(
+        "the replication slot '" + name + "' could not be created in time: " + error.what(), "",
+        "end old transactions: SELECT pid, xact_start, query FROM pg_stat_activity WHERE "
+        "backend_xid IS NOT NULL ORDER BY xact_start; SELECT * FROM pg_prepared_xacts");
+  }
+}
+
+void CheckSlot(const Slot& slot, const std::string& plugin, const std::string& database) {
+  // 55000, object_not_in_prerequisite_state, is what PostgreSQL itself answers in these cases.
+  if (slot.plugin != plugin) {
+    throw adapter::Error(
+        "the replication slot '" + slot.name + "' belongs to " +
+            (slot.plugin.empty() ? "physical replication" : "the plugin " + slot.plugin) +
+            ", not to " + plugin,
+        "55000", DropHint(slot));
+  }
+  if (slot.database != database) {
+    throw adapter::Error("the replication slot '" + slot.name + "' belongs to the database '" +
+                             slot.database + "', but postgres.url names '" + database + "'",
+                         "55000", DropHint(slot));
+  }
+  if (slot.temporary) {
+    throw adapter::Error(
+        "the replication slot '" + slot.name + "' is temporary and would forget its position",
+        "55000", DropHint(slot));
+  }
+  if (slot.wal_status == "lost" || slot.restart.IsZero()) {
+    throw adapter::Error(
+        "the replication slot '" + slot.name +
+            "' was invalidated: PostgreSQL has removed WAL that was not yet received",
+        "55000",
+        "history is lost; raise max_slot_wal_keep_size, drop the slot (SELECT "
+        "pg_drop_replication_slot('" +
+            slot.name + "')) and move journal.directory away to begin a new history");
+  }
+}
+
+bool IsSlotName(const std::string& name) {
+  return !name.empty() && name.size() <= 63 && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+}  // namespace syncflow::replication

@@ -1,0 +1,47 @@
+// The replication slot: PostgreSQL's own bookmark. All functions work on a replication connection.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "adapter/connection.h"
+#include "replication/lsn.h"
+
+namespace syncflow::replication {
+
+// IDENTIFY_SYSTEM.
+struct SystemIdentity {
+  std::string system_identifier;
+  uint32_t timeline = 0;
+  Lsn flushed;  // the server's end of WAL
+  std::string database;
+};
+
+struct Slot {
+  std::string name;
+  std::string plugin;
+  std::string database;
+  bool temporary = false;
+  std::optional<int> active_pid;
+  Lsn restart;             // oldest WAL it holds back; zero when invalidated
+  Lsn confirmed_flush;     // the stream starts here at the earliest
+  std::string wal_status;  // reserved | extended | unreserved | lost
+};
+
+SystemIdentity IdentifySystem(adapter::Connection& connection);
+
+std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string& name);
+
+// Creates a permanent slot; waits for the transactions that run now to end, at most the
+// connection's timeout. Returns its consistent point: every transaction that commits at or after it
+// will be sent.
+Lsn CreateSlot(adapter::Connection& connection, const std::string& name, const std::string& plugin);
+
+// Throws adapter::Error with the remedy when the slot is not one this sidecar can use: another
+// plugin, another database, temporary, or invalidated.
+void CheckSlot(const Slot& slot, const std::string& plugin, const std::string& database);
+
+// The slot lets PostgreSQL name [a-z0-9_]{1,63}.
+bool IsSlotName(const std::string& name);
+
+}  // namespace syncflow::replication

@@ -1,0 +1,135 @@
+#include "sidecar/command/run.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "config/settings.h"
+#include "sidecar/command/config_commands.h"
+#include "sidecar/log/log.h"
+#include "sidecar/service.h"
+#include "sidecar/version.h"
+
+namespace syncflow::command {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kConfiguration = 78;  // EX_CONFIG
+constexpr unsigned kStopSecondsMax = 10;
+
+ServiceOptions OptionsOf(const config::Settings& settings) {
+  ServiceOptions options;
+  options.journal.directory = settings.journal.directory;
+  options.journal.segment_bytes = settings.journal.segment_size;
+  options.journal.retain_bytes = settings.journal.retain_size;
+  options.journal.retain_age = settings.journal.retain_age;
+  options.journal.tail_bytes = settings.feed.tail_memory;
+  options.feed.listen = settings.feed.listen;
+  options.feed.hello_timeout = settings.feed.hello_timeout;
+  options.feed.heartbeat = settings.feed.heartbeat;
+  options.feed.connections_max = settings.feed.connections_max;
+  options.feed.line_bytes_max = settings.feed.line_max;
+  options.feed.allow_anonymous = settings.feed.allow_anonymous;
+  options.feed.server_name = std::string("syncflow-sidecar/") + kVersion;
+  UpstreamOptions& upstream = options.pipeline.upstream;
+  upstream.connect.url = settings.postgres.url.Reveal();
+  upstream.connect.password_file = settings.postgres.password_file;
+  upstream.schema = settings.postgres.schema;
+  upstream.initialize = settings.postgres.initialize;
+  upstream.slot = settings.replication.slot;
+  bool trigger = settings.notify.mode == config::NotifyMode::kTrigger;
+  upstream.notify = trigger ? adapter::NotifyMode::kTrigger : adapter::NotifyMode::kOff;
+  options.pipeline.line_bytes_max = settings.feed.line_max;
+  options.http_listen = settings.http.listen;
+  options.watch_notify = settings.notify.watch && trigger;
+  return options;
+}
+
+// Both enumerations have the same order.
+log::Level LevelOf(const config::Log& settings) {
+  return static_cast<log::Level>(settings.level);
+}
+log::Format FormatOf(const config::Log& settings) {
+  return static_cast<log::Format>(settings.format);
+}
+
+// Signals are taken by this thread alone; every other thread inherits the block.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set_, number);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  int Wait() {
+    int number = 0;
+    sigwait(&set_, &number);
+    return number;
+  }
+  // From any thread: Wait returns SIGUSR1.
+  static void Interrupt() { kill(getpid(), SIGUSR1); }
+
+ private:
+  sigset_t set_;
+};
+
+// Every consumer and every journal segment holds descriptors; the soft limit is often 1024.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Until a signal ends it; a failure of the pipeline is thrown.
+void Serve(const ServiceOptions& options, Signals& signals) {
+  Service service(options);
+  service.Start(Signals::Interrupt);
+  int number = signals.Wait();
+  while (number == SIGHUP) {
+    log::Warning("service",
+                 "no setting can be changed while running: restart to apply a changed file");
+    number = signals.Wait();
+  }
+  alarm(kStopSecondsMax);  // whatever hangs, the process ends
+  log::Info("service", "stopping");
+  service.Stop();
+  if (number == SIGUSR1) service.RethrowFailure();
+  log::Info("service", "stopped");
+}
+
+int ExitCodeOf(const journal::Error& error) {
+  switch (error.kind()) {
+    case journal::Error::Kind::kUnusable:
+    case journal::Error::Kind::kForeign:
+      return kConfiguration;
+    default:
+      return kFailed;
+  }
+}
+
+}  // namespace
+
+int Run(const std::string& config_path) {
+  auto loaded = LoadOrReport(config_path);
+  if (!loaded) return kConfiguration;
+  log::Configure(LevelOf(loaded->log), FormatOf(loaded->log));
+  Signals signals;
+  RaiseDescriptorLimit();
+  try {
+    Serve(OptionsOf(*loaded), signals);
+    return 0;
+  } catch (const journal::Error& error) {
+    log::Error("journal", error.what());
+    return ExitCodeOf(error);
+  } catch (const std::exception& error) {
+    log::Error("service", error.what());
+    return kFailed;
+  }
+}
+
+}  // namespace syncflow::command

@@ -1,0 +1,28 @@
+// Why a session ended: the word in the log and the label of the metric.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string_view>
+
+namespace syncflow::feed {
+
+enum class CloseReason {
+  kPeerClosed,     // the consumer went away
+  kReset,          // its connection broke
+  kProtocolError,  // it spoke nonsense, or asked for what cannot be had
+  kHistoryLost,    // it fell behind what the journal keeps
+  kTooManyConnections,
+  kTimeout,   // it did not finish its hello, or its machine no longer answers
+  kShutdown,  // the sidecar stops
+};
+
+inline constexpr std::array<std::string_view, 7> kCloseReasons = {
+    "peer_closed",          "reset",   "protocol_error", "history_lost",
+    "too_many_connections", "timeout", "shutdown"};
+
+inline std::string_view NameOf(CloseReason reason) {
+  return kCloseReasons[static_cast<size_t>(reason)];
+}
+
+}  // namespace syncflow::feed

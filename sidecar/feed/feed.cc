@@ -1,0 +1,179 @@
+#include "sidecar/feed/feed.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <atomic>
+#include <deque>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "sidecar/feed/hub.h"
+#include "sidecar/feed/listener.h"
+#include "sidecar/feed/peer.h"
+#include "sidecar/feed/session.h"
+
+namespace syncflow::feed {
+namespace {
+
+using asio::ip::tcp;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// sendfile knows no MSG_NOSIGNAL.
+void BlockSigpipe() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+}  // namespace
+
+struct Feed::State {
+  State(Options given, const journal::Journal& journal)
+      : hub(std::move(given), journal), listener(hub), grace_timer(hub.io), tick_timer(hub.io) {}
+
+  void Run();
+  void Welcome(tcp::socket socket);
+  void AwaitGrace();
+  void Tick();
+  void EachSession(const std::function<void(Session&)>& visit);
+  void Stop();
+
+  Hub hub;
+  Listener listener;
+  // Who has not spoken yet, in the order of their deadlines.
+  std::deque<std::pair<Clock::time_point, std::weak_ptr<Session>>> young;
+  asio::steady_timer grace_timer;
+  asio::steady_timer tick_timer;
+  std::atomic<bool> announced{false};
+  std::promise<void> empty;  // by Stop: no session is left
+  bool told_empty = false;
+  std::thread thread;
+};
+
+Feed::Feed(Options options, const journal::Journal& journal)
+    : state_(std::make_unique<State>(std::move(options), journal)) {}
+
+Feed::~Feed() {
+  Stop(milliseconds(0));
+}
+
+uint16_t Feed::port() const {
+  return state_->listener.port();
+}
+const Probe& Feed::probe() const {
+  return state_->hub.probe;
+}
+
+void Feed::Start() {
+  state_->listener.Start(
+      [state = state_.get()](tcp::socket socket) { state->Welcome(std::move(socket)); });
+  state_->Tick();
+  state_->thread = std::thread([state = state_.get()] { state->Run(); });
+}
+
+void Feed::State::Run() {
+  BlockSigpipe();
+  hub.io.run();
+}
+
+// ---- who comes ----
+
+void Feed::State::Welcome(tcp::socket socket) {
+  ++hub.probe.consumers;
+  std::error_code ignored;
+  socket.non_blocking(true, ignored);
+  SetOptions(socket.native_handle());
+  auto session = std::make_shared<Session>(hub, std::move(socket));
+  hub.sessions.push_back(session);
+  session->Start(std::prev(hub.sessions.end()));
+  if (hub.sessions.size() > hub.options.connections_max) {
+    ++hub.probe.refused;
+    return session->TurnAway();
+  }
+  young.emplace_back(Clock::now() + hub.options.hello_timeout, session);
+  if (young.size() == 1) AwaitGrace();
+}
+
+void Feed::State::AwaitGrace() {
+  grace_timer.expires_at(young.front().first);
+  grace_timer.async_wait([this](std::error_code cancelled) {
+    if (cancelled) return;
+    while (!young.empty() && young.front().first <= Clock::now()) {
+      auto session = young.front().second.lock();
+      young.pop_front();
+      if (session) session->GraceOver();
+    }
+    if (!young.empty()) AwaitGrace();
+  });
+}
+
+void Feed::State::Tick() {
+  tick_timer.expires_after(seconds(1));
+  tick_timer.async_wait([this](std::error_code cancelled) {
+    if (cancelled) return;
+    auto now = Clock::now();
+    EachSession([now](Session& session) { session.Tick(now); });
+    Tick();
+  });
+}
+
+// A visit may end the session.
+void Feed::State::EachSession(const std::function<void(Session&)>& visit) {
+  for (auto next = hub.sessions.begin(); next != hub.sessions.end();) {
+    std::shared_ptr<Session> session = *next++;
+    visit(*session);
+  }
+}
+
+// ---- what all are told ----
+
+void Feed::Announce() {
+  // Only the first announcement of a burst posts; the turn that follows sends whatever is there by
+  // then.
+  if (state_->announced.exchange(true)) return;
+  asio::post(state_->hub.io, [state = state_.get()] {
+    state->announced = false;
+    state->EachSession([](Session& session) { session.Announced(); });
+  });
+}
+
+void Feed::UpstreamDown(const std::string& reason) {
+  asio::post(state_->hub.io, [state = state_.get(), reason] {
+    bool news = !reason.empty() && state->hub.upstream_down.empty();
+    state->hub.upstream_down = reason;
+    if (news) state->EachSession([](Session& session) { session.UpstreamDown(); });
+  });
+}
+
+// ---- the end ----
+
+void Feed::State::Stop() {
+  listener.Close();
+  hub.on_empty = [this] {
+    if (!std::exchange(told_empty, true)) empty.set_value();
+  };
+  EachSession([](Session& session) { session.Bye(); });
+  hub.SessionEnded();
+}
+
+void Feed::Stop(milliseconds deadline) {
+  if (!state_->thread.joinable()) return;
+  auto empty = state_->empty.get_future();
+  asio::post(state_->hub.io, [state = state_.get()] { state->Stop(); });
+  empty.wait_for(deadline);
+  state_->hub.io.stop();
+  state_->thread.join();
+  state_->hub.cold.join();
+  // The feed thread has ended, so its sessions may be touched here.
+  state_->listener.Close();
+  state_->EachSession([](Session& session) { session.Abandon(); });
+}
+
+}  // namespace syncflow::feed

@@ -1,0 +1,42 @@
+// What all sessions share. Belongs to the feed thread, except where a member says otherwise.
+#pragma once
+
+#include <array>
+#include <asio/io_context.hpp>
+#include <asio/thread_pool.hpp>
+#include <functional>
+#include <list>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "sidecar/feed/feed.h"
+
+namespace syncflow::feed {
+
+class Session;
+
+struct Hub {
+  Hub(Options given, const journal::Journal& source) : options(std::move(given)), journal(source) {}
+
+  Options options;
+  const journal::Journal& journal;
+  Probe probe;
+  asio::io_context io{1};
+  // Reads that may wait for the disk. One thread: a cold consumer must not take the machine from
+  // warm ones.
+  asio::thread_pool cold{1};
+  std::list<std::shared_ptr<Session>> sessions;
+  // What any session has just read; one is enough, since each reads and takes in one turn. (Not
+  // thread_local: that would sit on the small stacks of other libraries' threads.)
+  std::array<char, 64 << 10> scratch;
+  std::string upstream_down;       // why PostgreSQL is away; empty while it is there
+  std::function<void()> on_empty;  // set while stopping: the last session has ended
+  std::minstd_rand random{std::random_device{}()};
+
+  void SessionEnded() {
+    if (sessions.empty() && on_empty) on_empty();
+  }
+};
+
+}  // namespace syncflow::feed

@@ -1,0 +1,208 @@
+#include "sidecar/feed/protocol.h"
+
+#include <nlohmann/json.hpp>
+
+#include "sidecar/feed/encode.h"
+
+namespace syncflow::feed {
+namespace {
+
+using Json = nlohmann::json;
+using Ordered = nlohmann::ordered_json;
+
+constexpr size_t kTextMax = 256;  // request and ping ids
+constexpr int kDepthMax = 16;     // nothing a client says is deeper
+
+// Thrown and caught in this file only.
+struct Wrong {
+  Refusal refusal;
+};
+
+[[noreturn]] void Refuse(std::string code, std::string message) {
+  throw Wrong{{std::move(code), std::move(message), true}};
+}
+
+std::string Text(const Json& line, const char* key) {
+  auto found = line.find(key);
+  if (found == line.end()) return "";
+  if (!found->is_string() || found->get_ref<const std::string&>().size() > kTextMax) {
+    Refuse("bad_hello", std::string("'") + key + "' must be a string of at most 256 bytes");
+  }
+  return found->get<std::string>();
+}
+
+void CheckVersion(const Json& line) {
+  auto version = line.find("version");
+  if (version == line.end() || !version->is_number_integer())
+    Refuse("bad_hello", "a hello needs \"version\":1");
+  if (*version != kProtocolVersion)
+    Refuse("unsupported_version", "this server speaks version 1: say \"version\":1");
+}
+
+// A filter or a name that were ignored would give wrong data, so they are refused until they are
+// offered.
+void CheckOffered(const Json& line) {
+  for (const char* key : {"name", "collections"}) {
+    auto found = line.find(key);
+    bool empty = found == line.end() || found->is_null() || (found->is_array() && found->empty());
+    if (!empty)
+      Refuse("bad_hello",
+             std::string("this server does not offer '") + key + "' yet: leave it out");
+  }
+  auto window = line.find("window");
+  if (window != line.end() && *window != 0)
+    Refuse("bad_hello", "this server does not offer 'window' yet: leave it out or say 0");
+}
+
+std::optional<std::chrono::seconds> HeartbeatOf(const Json& line) {
+  auto found = line.find("heartbeat");
+  if (found == line.end()) return std::nullopt;
+  if (!found->is_number_integer() || *found < 1 || *found > 300) {
+    Refuse("bad_hello", "'heartbeat' must be a whole number of seconds from 1 to 300");
+  }
+  return std::chrono::seconds(found->get<int>());
+}
+
+bool ContinueOf(const Json& line) {
+  std::string on_gap = Text(line, "on_gap");
+  if (on_gap.empty() || on_gap == "fail") return false;
+  if (on_gap == "continue") return true;
+  Refuse("bad_hello", "'on_gap' must be \"fail\" or \"continue\"");
+}
+
+void SetFrom(const Json& line, Hello& hello) {
+  std::string from = Text(line, "from");
+  if (from.empty() || from == "latest") return;
+  if (from == "earliest") {
+    hello.from = From::kEarliest;
+    return;
+  }
+  if (from == "snapshot")
+    Refuse(
+        "bad_hello",
+        "this server does not offer \"from\":\"snapshot\" yet: use earliest, latest or a cursor");
+  auto cursor = journal::Cursor::Parse(from);
+  if (!cursor)
+    Refuse("bad_cursor", "'from' must be earliest, latest or a cursor that this feed sent");
+  hello.from = From::kCursor;
+  hello.cursor = *cursor;
+}
+
+Hello ToHello(const Json& line) {
+  CheckVersion(line);
+  CheckOffered(line);
+  Hello hello;
+  hello.request = Text(line, "request");
+  hello.heartbeat = HeartbeatOf(line);
+  hello.continue_after_gap = ContinueOf(line);
+  SetFrom(line, hello);
+  return hello;
+}
+
+Json Parse(std::string_view text) {
+  bool too_deep = false;
+  auto guard = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kDepthMax;
+    return !too_deep;
+  };
+  Json line = Json::parse(text, guard, false);
+  if (line.is_discarded() || too_deep)
+    Refuse("bad_json",
+           "this line is no JSON in UTF-8: send one object a line, each ended by a line feed");
+  if (!line.is_object()) Refuse("bad_hello", "a line must be a JSON object with a \"type\"");
+  return line;
+}
+
+Command ToCommand(std::string_view text) {
+  Json line = Parse(text);
+  std::string type = Text(line, "type");
+  if (type == "hello") return ToHello(line);
+  if (type == "ping") return Ping{Text(line, "id")};
+  if (type == "ack")
+    return Refusal{"bad_ack",
+                   "this server keeps no consumer positions yet: store the cursor yourself", false};
+  if (type.empty()) Refuse("bad_hello", "a line needs a \"type\": send hello or ping");
+  return Unknown{};
+}
+
+// ---- server lines ----
+
+std::string Line(const Ordered& json) {
+  return json.dump(-1, ' ', false, Ordered::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+Command ParseCommand(std::string_view line) {
+  try {
+    return ToCommand(line);
+  } catch (const Wrong& wrong) {
+    return wrong.refusal;
+  }
+}
+
+std::string HelloLine(const ServerHello& hello) {
+  auto cursor = [&](const journal::Position& position) {
+    return journal::Cursor{hello.epoch, position}.ToString();
+  };
+  Ordered line = {{"type", "hello"}, {"version", kProtocolVersion}};
+  if (!hello.request.empty()) line["request"] = hello.request;
+  line["server"] = hello.server;
+  line["epoch"] = cursor({}).substr(0, 8);
+  line["start"] = cursor(hello.start);
+  line["head"] = cursor(hello.head);
+  line["earliest"] = cursor(hello.earliest);
+  line["heartbeat"] = hello.heartbeat.count();
+  line["max_line_bytes"] = hello.line_bytes_max;
+  line["mode"] = hello.plain ? "plain" : "negotiated";
+  return Line(line);
+}
+
+std::string LiveLine(const journal::Cursor& cursor) {
+  return Line({{"type", "live"}, {"cursor", cursor.ToString()}});
+}
+
+std::string HeartbeatLine(const journal::Cursor& delivered, const journal::Cursor& head,
+                          int64_t at_microseconds) {
+  return Line({{"type", "heartbeat"},
+               {"cursor", delivered.ToString()},
+               {"head", head.ToString()},
+               {"at", FormatTime(at_microseconds)}});
+}
+
+std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,
+                    std::string_view reason) {
+  return Line({{"type", "gap"},
+               {"code", "history_lost"},
+               {"after", after.ToString()},
+               {"resume", resume.ToString()},
+               {"reason", reason}});
+}
+
+std::string PongLine(std::string_view id, const std::optional<journal::Cursor>& delivered) {
+  Ordered line = {{"type", "pong"}, {"id", id}};
+  if (delivered) line["cursor"] = delivered->ToString();
+  return Line(line);
+}
+
+std::string ErrorLine(std::string_view code, std::string_view message,
+                      const ErrorDetails& details) {
+  Ordered line = {{"type", "error"},
+                  {"code", code},
+                  {"fatal", details.fatal},
+                  {"retry", details.retry},
+                  {"message", message}};
+  if (details.earliest) line["earliest"] = details.earliest->ToString();
+  if (details.head) line["head"] = details.head->ToString();
+  return Line(line);
+}
+
+std::string ByeLine(std::string_view code, const std::optional<journal::Cursor>& delivered,
+                    int retry_ms) {
+  Ordered line = {{"type", "bye"}, {"code", code}};
+  if (delivered) line["cursor"] = delivered->ToString();
+  line["retry_ms"] = retry_ms;
+  return Line(line);
+}
+
+}  // namespace syncflow::feed

@@ -1,0 +1,82 @@
+// The feed protocol's lines, version 1 (README.md of this room shows them all). Pure: text in,
+// value out, and back.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "sidecar/journal/cursor.h"
+
+namespace syncflow::feed {
+
+inline constexpr size_t kClientLineMax = 8 << 10;
+inline constexpr int kProtocolVersion = 1;
+
+// ---- what clients send ----
+
+enum class From { kLatest, kEarliest, kCursor };
+
+struct Hello {
+  std::string request;  // echoed, so that a client knows which hello a stream answers
+  From from = From::kLatest;
+  journal::Cursor cursor;  // with kCursor: everything after it
+  std::optional<std::chrono::seconds> heartbeat;
+  bool continue_after_gap = false;
+};
+
+struct Ping {
+  std::string id;
+};
+
+// Something a later version may define; ignored.
+struct Unknown {};
+
+// What the client got wrong. Fatal unless the code says otherwise.
+struct Refusal {
+  std::string code;
+  std::string message;
+  bool fatal = true;
+};
+
+using Command = std::variant<Hello, Ping, Unknown, Refusal>;
+
+// One line without its end. Never throws.
+Command ParseCommand(std::string_view line);
+
+// ---- what the server sends; every line ends with '\n' ----
+
+struct ServerHello {
+  std::string request;
+  std::string server;
+  journal::Epoch epoch{};
+  journal::Position start;
+  journal::Position head;
+  journal::Position earliest;
+  std::chrono::seconds heartbeat{0};
+  uint64_t line_bytes_max = 0;
+  bool plain = false;
+};
+
+struct ErrorDetails {
+  bool fatal = true;
+  bool retry = false;
+  std::optional<journal::Cursor> earliest;
+  std::optional<journal::Cursor> head;
+};
+
+std::string HelloLine(const ServerHello& hello);
+std::string LiveLine(const journal::Cursor& cursor);
+std::string HeartbeatLine(const journal::Cursor& delivered, const journal::Cursor& head,
+                          int64_t at_microseconds);
+std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,
+                    std::string_view reason);
+std::string PongLine(std::string_view id, const std::optional<journal::Cursor>& delivered);
+std::string ErrorLine(std::string_view code, std::string_view message, const ErrorDetails& details);
+std::string ByeLine(std::string_view code, const std::optional<journal::Cursor>& delivered,
+                    int retry_ms);
+
+}  // namespace syncflow::feed

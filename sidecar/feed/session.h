@@ -1,0 +1,139 @@
+// One consumer: what it says, what it is told, and when. Used only on the feed thread.
+//
+// Whatever happens to a session (input, a timer, new bytes, the disk) is noted in its members and
+// ends in one call of Pump, which sends what can be sent; nothing below Pump calls it again.
+#pragma once
+
+#include <asio/ip/tcp.hpp>
+#include <chrono>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "sidecar/feed/close_reason.h"
+#include "sidecar/feed/delivery.h"
+#include "sidecar/feed/hub.h"
+#include "sidecar/feed/protocol.h"
+
+namespace syncflow::feed {
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Session(Hub& hub, asio::ip::tcp::socket socket);
+
+  // Begins to listen to the client.
+  void Start(std::list<std::shared_ptr<Session>>::iterator self);
+  // There are as many as there may be: says so and closes.
+  void TurnAway();
+  // The client has said nothing within the hello timeout: plain mode.
+  void GraceOver();
+  // New bytes, or the journal was bound.
+  void Announced();
+  // Once a second: heartbeat and deadlines.
+  void Tick(Clock::time_point now);
+  // PostgreSQL went away; hub.upstream_down says why.
+  void UpstreamDown();
+  // Says bye at the next line end and closes.
+  void Bye();
+  // Closes as it stands.
+  void Abandon() { Close(CloseReason::kShutdown); }
+
+ private:
+  enum class State {
+    kSilent,     // nothing heard yet: plain mode when the grace time passes
+    kHello,      // the first line has begun
+    kUnbound,    // asked, but the journal has no history yet
+    kSearching,  // the cold reader looks for the cursor
+    kStreaming,
+    kClosing,    // what is queued goes out, then the connection ends
+    kLingering,  // it is out; the client has a moment to read it
+    kClosed,
+  };
+
+  // ---- from the client ----
+  void AwaitInput();
+  void ReadInput();
+  void InputEnded();
+  void AwaitReset();
+  void TakeInput(std::string_view bytes);
+  void TakeLine(std::string line);
+  void Take(const Hello& hello);
+  void Take(const Ping& ping);
+  void Take(const Unknown&) {}
+  void Take(const Refusal& refusal);
+
+  // ---- start ----
+  void BeginPlain();
+  void Begin(Hello hello);
+  void AwaitHistory();
+  void Search();
+  void Found(std::variant<uint64_t, journal::Miss> found);
+  void StartAfterGap(const std::string& reason);
+  void StreamFrom(uint64_t offset, journal::Position position);
+
+  // ---- to the client ----
+  void Pump();
+  bool CanSend() const;
+  bool TurnPage();
+  bool Speak();
+  void SayBye();
+  bool SendControl();
+  bool Deliver(uint64_t& budget);
+  void GoLive();
+  void Overtaken();
+  void AwaitOutput();
+  void AwaitDisk();
+  void AwaitTurn();
+
+  // ---- the end ----
+  void Refuse(const std::string& code, const std::string& message, ErrorDetails details,
+              CloseReason reason);
+  void EndAfterControl(CloseReason reason);
+  void FinishClosing();
+  void Close(CloseReason reason);
+
+  bool IsEnding() const;
+  journal::Cursor CursorAt(journal::Position position) const;
+  std::optional<journal::Cursor> Delivered() const;
+  ErrorDetails Bounds(bool retry) const;
+
+  Hub& hub_;
+  asio::ip::tcp::socket socket_;
+  std::list<std::shared_ptr<Session>>::iterator self_;
+  State state_ = State::kSilent;
+  CloseReason close_reason_ = CloseReason::kPeerClosed;
+  Clock::time_point deadline_;  // of kHello, kClosing and kLingering
+
+  std::string input_;  // an incomplete line; usually without memory
+  bool input_ended_ = false;
+  bool reads_ = false;
+
+  Hello hello_;  // the one that is being answered
+  bool plain_ = false;
+  journal::Epoch epoch_{};
+  std::chrono::seconds heartbeat_{0};
+  Clock::time_point next_heartbeat_;
+
+  Delivery delivery_;
+  bool live_ = false;
+  bool waits_for_socket_ = false;
+  bool waits_for_disk_ = false;
+  bool waits_for_turn_ = false;
+
+  // Lines that are not changes, sent between them. What names a cursor is written only at a line
+  // end: until then nobody knows which.
+  std::string control_;
+  std::unique_ptr<Hello> next_;     // begins there; a newer one takes its place
+  std::vector<std::string> pings_;  // ids
+  bool heartbeat_due_ = false;
+  bool down_due_ = false;
+  bool told_down_ = false;  // while there was no history
+  bool bye_due_ = false;
+};
+
+}  // namespace syncflow::feed

@@ -1,0 +1,77 @@
+#include "sidecar/journal/folder.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "sidecar/journal/error.h"
+
+namespace syncflow::journal {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void Unusable(const fs::path& folder, const std::string& reason) {
+  throw Error(Error::Kind::kUnusable,
+              "journal.directory " + folder.string() + " cannot be used: " + reason +
+                  "; choose a folder on a local disk that the sidecar's user may write");
+}
+
+// File systems where a lock or an fsync may not mean what the journal needs.
+const char* Doubtful(long type) {
+  switch (type) {
+    case NFS_SUPER_MAGIC:
+      return "NFS";
+    case SMB_SUPER_MAGIC:
+    case 0xFF534D42:
+    case 0xFE534D42:
+      return "SMB";
+    case 0x65735546:
+      return "FUSE";
+    case OVERLAYFS_SUPER_MAGIC:
+      return "an overlay (a container's own layer, gone with the container)";
+    default:
+      return nullptr;
+  }
+}
+
+void CheckFilesystem(const fs::path& folder) {
+  struct statfs facts {};
+  if (statfs(folder.c_str(), &facts) != 0) Unusable(folder, std::strerror(errno));
+  if (const char* doubtful = Doubtful(static_cast<long>(facts.f_type))) {
+    Unusable(folder, std::string("it lies on ") + doubtful);
+  }
+}
+
+void Create(const fs::path& folder) {
+  std::error_code error;
+  bool created = fs::create_directories(folder, error);
+  if (error) Unusable(folder, error.message());
+  if (created) fs::permissions(folder, fs::perms::owner_all, error);
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const fs::path& folder, bool allow_any_filesystem) {
+  Create(folder);
+  if (!allow_any_filesystem) CheckFilesystem(folder);
+  fs::path file = folder / "lock";
+  fd_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd_ < 0) Unusable(folder, std::strerror(errno));
+  if (flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+  close(fd_);
+  throw Error(Error::Kind::kLocked,
+              "another process uses the journal in " + folder.string() +
+                  ": stop it, or give each sidecar a journal.directory of its own");
+}
+
+FolderLock::~FolderLock() {
+  close(fd_);
+}
+
+}  // namespace syncflow::journal

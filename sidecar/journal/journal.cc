@@ -1,0 +1,415 @@
+#include "sidecar/journal/journal.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "sidecar/journal/folder.h"
+#include "sidecar/journal/meta.h"
+#include "sidecar/journal/recovery.h"
+#include "sidecar/journal/segment.h"
+#include "sidecar/journal/tail.h"
+
+namespace syncflow::journal {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+constexpr size_t kBatchBytes = 64 << 10;
+constexpr int64_t kSegmentAgeMax = 3600ll * 1'000'000;  // microseconds
+
+void Assert(bool holds, const char* promise) {
+  if (holds) return;
+  std::fprintf(stderr, "journal: broken promise: %s\n", promise);
+  std::abort();
+}
+
+}  // namespace
+
+struct Journal::State {
+  explicit State(Options given)
+      : options(std::move(given)), lock(options.directory, options.allow_any_filesystem) {}
+
+  // ---- ingest thread ----
+  void Append(Position position, std::string_view line);
+  void FlushBatch(replication::Lsn safe);
+  void Mark(replication::Lsn safe);
+  void Rotate();
+  bool RotationIsDue() const;
+  void Publish(uint64_t written, replication::Lsn safe);
+  void OpenHistory(const Meta& found);
+
+  // ---- sync thread ----
+  void RunSync();
+  void SyncOnce(std::unique_lock<std::mutex>& held);
+  void Retain();
+  bool Exceeds(const Segment& oldest, uint64_t total) const;
+  void Fail(const char* reason);
+
+  // ---- any thread ----
+  std::shared_ptr<Segment> SegmentOf(uint64_t offset) const;
+  std::shared_ptr<Segment> SegmentOf(Position position) const;
+
+  const Options options;
+  const FolderLock lock;
+  std::function<void()> announce;  // set before the threads that use it start to
+
+  // Ingest thread only.
+  std::shared_ptr<Segment> active;  // the last of segments
+  Position appended;
+  Position batch_first;
+  uint32_t batch_lines = 0;
+
+  mutable std::mutex mutex;
+  // Under mutex.
+  std::optional<Meta> meta;
+  std::unique_ptr<TailBlocks> tail;               // from OpenHistory on
+  std::deque<std::shared_ptr<Segment>> segments;  // the last one is written to
+  Head head;
+  replication::Lsn recorded;
+  replication::Lsn durable;
+  std::deque<std::shared_ptr<Segment>> unsealed;  // complete, not yet durable; in order
+  bool folder_dirty = false;
+  uint64_t dirty_bytes = 0;
+  bool dirty = false;
+  bool sync_soon = false;
+  bool stopping = false;
+  std::optional<std::string> failure;
+  Probe probe;
+
+  std::condition_variable wake;
+  std::thread sync_thread;
+};
+
+// ---- opening ----
+
+Journal::Journal(Options options) : state_(std::make_unique<State>(std::move(options))) {
+  if (auto meta = LoadMeta(state_->options.directory)) state_->OpenHistory(*meta);
+  state_->sync_thread = std::thread([state = state_.get()] { state->RunSync(); });
+}
+
+Journal::~Journal() {
+  {
+    std::lock_guard held(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  state_->sync_thread.join();
+}
+
+void Journal::State::OpenHistory(const Meta& found) {
+  Recovered recovered = Recover(options.directory, found.epoch());
+  Position base = Position::Before(found.start);
+  bool fresh = recovered.segments.empty();
+  if (fresh) {
+    recovered.segments.push_back(std::make_shared<Segment>(
+        options.directory, Cursor{found.epoch(), base}, 0, SegmentContent{0, 0, base, 0}));
+    recovered.last = base;
+    SyncFolder(options.directory);
+  }
+  auto new_tail =
+      std::make_unique<TailBlocks>(options.tail_bytes, recovered.segments.back()->end());
+  std::lock_guard held(mutex);
+  tail = std::move(new_tail);
+  segments = std::move(recovered.segments);
+  active = segments.back();
+  appended = recovered.last;
+  head = {segments.back()->end(), recovered.last};
+  recorded = std::max(found.start, recovered.safe);
+  durable = recorded;
+  probe.recovered_cut_bytes = recovered.cut_bytes;
+  meta = found;
+}
+
+std::optional<Identity> Journal::identity() const {
+  std::lock_guard held(state_->mutex);
+  if (!state_->meta) return std::nullopt;
+  return state_->meta->identity;
+}
+
+Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
+  auto epoch_now = epoch();
+  if (!epoch_now) {
+    Meta meta{identity, 0, start};
+    SaveMeta(state_->options.directory, meta);
+    state_->OpenHistory(meta);
+    return meta.epoch();
+  }
+  if (auto difference = DifferenceOf(*state_->meta, identity)) {
+    throw Error(Error::Kind::kForeign,
+                "the journal in " + state_->options.directory.string() + " is " + *difference +
+                    ": choose another journal.directory, or move its content away if that "
+                    "history is not needed");
+  }
+  return *epoch_now;
+}
+
+std::optional<Epoch> Journal::epoch() const {
+  std::lock_guard held(state_->mutex);
+  if (!state_->meta) return std::nullopt;
+  return state_->meta->epoch();
+}
+
+void Journal::OnAnnounce(std::function<void()> announce) {
+  state_->announce = std::move(announce);
+}
+
+// ---- appending ----
+
+Position Journal::appended() const {
+  return state_->appended;
+}
+
+void Journal::Append(Position position, std::string_view line) {
+  state_->Append(position, line);
+}
+
+void Journal::State::Append(Position position, std::string_view line) {
+  Assert(position > appended, "positions rise");
+  // A batch lies in one block, so that it can be written from there.
+  if (batch_lines > 0 && !tail->Fits(line.size())) FlushBatch(recorded);
+  tail->Append(line);
+  if (batch_lines == 0) batch_first = position;
+  ++batch_lines;
+  appended = position;
+  if (tail->batch().size() >= kBatchBytes) FlushBatch(recorded);
+}
+
+void Journal::Flush(replication::Lsn safe) {
+  Assert(safe >= state_->recorded, "the safe position never falls");
+  if (state_->batch_lines > 0) {
+    state_->FlushBatch(safe);
+  } else if (safe > state_->recorded) {
+    state_->Mark(safe);
+  }
+}
+
+void Journal::State::FlushBatch(replication::Lsn safe) {
+  if (RotationIsDue()) Rotate();
+  std::string_view batch = tail->batch();
+  Entry entry;
+  entry.lines = batch_lines;
+  entry.first = batch_first;
+  entry.last = appended;
+  entry.safe = safe;
+  active->Write(batch, entry);
+  Publish(batch.size(), safe);
+  tail->EndBatch();
+  batch_lines = 0;
+  if (announce) announce();
+}
+
+void Journal::State::Mark(replication::Lsn safe) {
+  Entry entry;
+  entry.kind = EntryKind::kMark;
+  entry.first = entry.last = appended;
+  entry.safe = safe;
+  active->Write({}, entry);
+  Publish(0, safe);
+}
+
+bool Journal::State::RotationIsDue() const {
+  if (active->bytes() == 0) return false;
+  bool old = MicrosecondsNow() - active->created() >= kSegmentAgeMax;
+  return old || active->bytes() >= options.segment_bytes;
+}
+
+void Journal::State::Rotate() {
+  Cursor base{meta->epoch(), head.position};
+  auto next = std::make_shared<Segment>(options.directory, base, head.offset,
+                                        SegmentContent{0, 0, head.position, 0});
+  // The recorded position must survive the older segments.
+  Entry entry;
+  entry.kind = EntryKind::kMark;
+  entry.first = entry.last = head.position;
+  entry.safe = recorded;
+  next->Write({}, entry);
+  std::lock_guard held(mutex);
+  unsealed.push_back(active);
+  active = next;
+  segments.push_back(std::move(next));
+  folder_dirty = true;
+}
+
+void Journal::State::Publish(uint64_t written, replication::Lsn safe) {
+  std::lock_guard held(mutex);
+  head.offset += written;
+  head.position = appended;
+  recorded = safe;
+  probe.appended_lines += written == 0 ? 0 : batch_lines;
+  probe.appended_bytes += written;
+  dirty_bytes += written;
+  bool wake_now = !dirty || dirty_bytes >= options.sync_bytes;
+  dirty = true;
+  if (wake_now) wake.notify_all();
+}
+
+void Journal::SyncSoon() {
+  std::lock_guard held(state_->mutex);
+  state_->sync_soon = true;
+  state_->wake.notify_all();
+}
+
+replication::Lsn Journal::durable() const {
+  std::lock_guard held(state_->mutex);
+  return state_->durable;
+}
+
+replication::Lsn Journal::recorded() const {
+  std::lock_guard held(state_->mutex);
+  return state_->recorded;
+}
+
+std::optional<std::string> Journal::sync_failure() const {
+  std::lock_guard held(state_->mutex);
+  return state_->failure;
+}
+
+// ---- syncing ----
+
+void Journal::State::RunSync() {
+  std::unique_lock held(mutex);
+  while (!failure) {
+    wake.wait(held, [this] { return dirty || stopping; });
+    if (!dirty) return;
+    wake.wait_for(held, options.sync_interval,
+                  [this] { return sync_soon || stopping || dirty_bytes >= options.sync_bytes; });
+    SyncOnce(held);
+  }
+}
+
+void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
+  auto complete = std::exchange(unsealed, {});
+  std::shared_ptr<Segment> newest = segments.back();
+  replication::Lsn target = recorded;
+  bool folder = std::exchange(folder_dirty, false);
+  dirty = sync_soon = false;
+  dirty_bytes = 0;
+  held.unlock();
+  auto began = SteadyClock::now();
+  try {
+    // Names first, then older before newer: what is durable must always be a beginning.
+    if (folder) SyncFolder(options.directory);
+    for (const auto& segment : complete) {
+      segment->Sync();
+      segment->Seal();
+    }
+    newest->Sync();
+  } catch (const Error& error) {
+    return Fail(error.what());
+  }
+  auto took = static_cast<uint64_t>((SteadyClock::now() - began).count());
+  Retain();
+  held.lock();
+  Assert(target >= durable && target <= recorded, "durable rises up to what was recorded");
+  durable = target;
+  ++probe.syncs;
+  probe.sync_nanoseconds += took;
+  probe.last_sync_nanoseconds = took;
+}
+
+void Journal::State::Fail(const char* reason) {
+  {
+    std::lock_guard held(mutex);
+    ++probe.write_errors;
+    failure = std::string(reason) +
+              "; nothing is confirmed any more, PostgreSQL keeps what was not: check the disk, "
+              "then start again";
+  }
+  if (announce) announce();
+}
+
+// Removes the oldest segments; those that read them keep the open files.
+void Journal::State::Retain() {
+  std::vector<std::shared_ptr<Segment>> removed;
+  {
+    std::lock_guard held(mutex);
+    uint64_t total = 0;
+    for (const auto& segment : segments) total += segment->size_on_disk();
+    while (segments.size() > 1 && Exceeds(*segments.front(), total)) {
+      total -= segments.front()->size_on_disk();
+      removed.push_back(segments.front());
+      segments.pop_front();
+    }
+  }
+  for (const auto& segment : removed) {
+    std::error_code ignored;
+    // The lines first: an index without lines is a removal that was interrupted.
+    std::filesystem::remove(Segment::DataPath(options.directory, segment->base_cursor()), ignored);
+    std::filesystem::remove(Segment::IndexPath(options.directory, segment->base_cursor()), ignored);
+  }
+}
+
+bool Journal::State::Exceeds(const Segment& oldest, uint64_t total) const {
+  if (total > options.retain_bytes) return true;
+  int64_t age = MicrosecondsNow() - oldest.newest();
+  return age > std::chrono::microseconds(options.retain_age).count();
+}
+
+// ---- reading ----
+
+Head Journal::head() const {
+  std::lock_guard held(state_->mutex);
+  return state_->head;
+}
+
+Earliest Journal::earliest() const {
+  std::lock_guard held(state_->mutex);
+  if (state_->segments.empty()) return {};
+  const Segment& oldest = *state_->segments.front();
+  return {oldest.start(), oldest.base()};
+}
+
+std::shared_ptr<Segment> Journal::State::SegmentOf(uint64_t offset) const {
+  std::lock_guard held(mutex);
+  auto after =
+      std::upper_bound(segments.begin(), segments.end(), offset,
+                       [](uint64_t at, const auto& segment) { return at < segment->start(); });
+  return after == segments.begin() ? nullptr : *std::prev(after);
+}
+
+std::shared_ptr<Segment> Journal::State::SegmentOf(Position position) const {
+  std::lock_guard held(mutex);
+  auto after = std::upper_bound(
+      segments.begin(), segments.end(), position,
+      [](const Position& at, const auto& segment) { return at < segment->base(); });
+  return after == segments.begin() ? nullptr : *std::prev(after);
+}
+
+std::variant<uint64_t, Miss> Journal::Find(Position position) const {
+  if (position > head().position) return Miss::kAhead;
+  std::shared_ptr<Segment> segment = state_->SegmentOf(position);
+  if (!segment) return Miss::kLost;
+  return segment->start() + segment->Find(position);
+}
+
+std::optional<View> Journal::Tail(uint64_t offset, uint64_t max_bytes) const {
+  std::unique_lock held(state_->mutex);
+  uint64_t end = state_->head.offset;
+  const TailBlocks* tail = state_->tail.get();
+  held.unlock();
+  return tail == nullptr ? View{} : tail->Look(offset, end, max_bytes);
+}
+
+std::variant<Slice, Miss> Journal::Read(uint64_t offset, uint64_t max_bytes) const {
+  if (offset >= head().offset) return Miss::kAhead;
+  std::shared_ptr<Segment> segment = state_->SegmentOf(offset);
+  if (!segment) return Miss::kLost;
+  return segment->Read(segment, offset - segment->start(), max_bytes);
+}
+
+Probe Journal::probe() const {
+  std::lock_guard held(state_->mutex);
+  Probe probe = state_->probe;
+  probe.segments = state_->segments.size();
+  probe.size_bytes = 0;
+  for (const auto& segment : state_->segments) probe.size_bytes += segment->size_on_disk();
+  return probe;
+}
+
+}  // namespace syncflow::journal

@@ -1,0 +1,94 @@
+#include "sidecar/journal/meta.h"
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "sidecar/journal/entry.h"
+#include "sidecar/journal/file.h"
+
+namespace syncflow::journal {
+namespace {
+
+constexpr int kFormat = 1;
+constexpr const char* kName = "meta.json";
+
+std::string EpochText(Epoch epoch) {
+  return Cursor{epoch, {}}.ToString().substr(0, 8);
+}
+
+Meta FromJson(const nlohmann::json& json) {
+  if (json.at("format") != kFormat) {
+    throw Error(Error::Kind::kForeign, "the journal has format " + json.at("format").dump() +
+                                           ", this program writes " + std::to_string(kFormat) +
+                                           ": use the program version that wrote it");
+  }
+  Meta meta;
+  meta.identity.system_identifier = json.at("system_identifier");
+  meta.identity.timeline = json.at("timeline");
+  meta.identity.database = json.at("database");
+  meta.identity.table = json.at("table");
+  meta.identity.slot = json.at("slot");
+  meta.generation = json.at("generation");
+  meta.start = replication::Lsn::Parse(json.at("start").get<std::string>()).value();
+  return meta;
+}
+
+}  // namespace
+
+Epoch EpochOf(const Identity& identity, uint32_t generation) {
+  std::string all = identity.system_identifier + '\0' + identity.database + '\0' + identity.table +
+                    '\0' + std::to_string(kFormat) + '\0' + std::to_string(generation);
+  return Epoch{Crc32c(all)};
+}
+
+std::optional<Meta> LoadMeta(const std::filesystem::path& folder) {
+  std::ifstream in(folder / kName);
+  if (!in) return std::nullopt;
+  std::stringstream text;
+  text << in.rdbuf();
+  try {
+    return FromJson(nlohmann::json::parse(text.str()));
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception&) {
+    throw Error(Error::Kind::kDamaged,
+                (folder / kName).string() +
+                    " cannot be understood: restore it, or move the folder's content away to "
+                    "begin a new history");
+  }
+}
+
+void SaveMeta(const std::filesystem::path& folder, const Meta& meta) {
+  nlohmann::ordered_json json = {{"format", kFormat},
+                                 {"epoch", EpochText(meta.epoch())},
+                                 {"generation", meta.generation},
+                                 {"system_identifier", meta.identity.system_identifier},
+                                 {"timeline", meta.identity.timeline},
+                                 {"database", meta.identity.database},
+                                 {"table", meta.identity.table},
+                                 {"slot", meta.identity.slot},
+                                 {"start", meta.start.ToString()}};
+  WriteFileAtomically(folder / kName, json.dump(2) + "\n");
+}
+
+std::optional<std::string> DifferenceOf(const Meta& meta, const Identity& wanted) {
+  const Identity& held = meta.identity;
+  auto differs = [](const std::string& what, const std::string& has, const std::string& asked) {
+    return "that of " + what + " " + has + ", not " + asked;
+  };
+  if (held.system_identifier != wanted.system_identifier) {
+    return differs("another database cluster, with the system identifier", held.system_identifier,
+                   wanted.system_identifier);
+  }
+  if (held.database != wanted.database)
+    return differs("the database", held.database, wanted.database);
+  if (held.table != wanted.table) return differs("the table", held.table, wanted.table);
+  if (held.slot != wanted.slot) return differs("the slot", held.slot, wanted.slot);
+  if (held.timeline != wanted.timeline) {
+    return differs("timeline", std::to_string(held.timeline), std::to_string(wanted.timeline));
+  }
+  return std::nullopt;
+}
+
+}  // namespace syncflow::journal

@@ -1,0 +1,29 @@
+// meta.json: which history a journal folder holds.
+//
+//   {"format":1,"epoch":"9c41e07b","generation":0,"system_identifier":"…","timeline":1,
+//    "database":"…","table":"public.operations","slot":"…","start":"0/14319470"}
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "sidecar/journal/journal.h"
+
+namespace syncflow::journal {
+
+struct Meta {
+  Identity identity;
+  uint32_t generation = 0;
+  replication::Lsn start;  // changes committed at or after it belong to the history
+
+  Epoch epoch() const { return EpochOf(identity, generation); }
+};
+
+// nullopt when there is none; throws Error{kDamaged} when it cannot be understood.
+std::optional<Meta> LoadMeta(const std::filesystem::path& folder);
+void SaveMeta(const std::filesystem::path& folder, const Meta& meta);
+
+// A sentence that names what differs; nullopt when `wanted` is the history of `meta`.
+std::optional<std::string> DifferenceOf(const Meta& meta, const Identity& wanted);
+
+}  // namespace syncflow::journal

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace syncflow::journal {
+
+// Plain numbers since the journal was opened; a copy, taken under the journal's lock.
+struct Probe {
+  uint64_t appended_lines = 0;
+  uint64_t appended_bytes = 0;
+  uint64_t syncs = 0;
+  uint64_t sync_nanoseconds = 0;  // sum over all fdatasync calls
+  uint64_t last_sync_nanoseconds = 0;
+  uint64_t write_errors = 0;
+  uint64_t recovered_cut_bytes = 0;  // torn end cut off at open
+  uint64_t segments = 0;
+  uint64_t size_bytes = 0;                       // segments on disk
+  std::chrono::system_clock::time_point oldest;  // when the oldest retained line was appended
+};
+
+}  // namespace syncflow::journal

@@ -1,0 +1,302 @@
+#include "sidecar/pipeline.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "replication/wal2json.h"
+#include "sidecar/log/log.h"
+
+namespace syncflow {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// A batch waits at most this long for more of the same burst.
+constexpr milliseconds kBatchAge{1};
+// Without new lines the journal records a position this often or after this much foreign WAL, so
+// that an idle feed does not pin WAL; each record is a small write.
+constexpr seconds kMarkInterval{10};
+constexpr uint64_t kMarkBytes = 16ull << 20;
+// PostgreSQL cannot shut down while a receiver stays connected without confirming.
+constexpr seconds kBlockedMax{10};
+constexpr milliseconds kRetrySpace{500};
+constexpr milliseconds kServerWaits{5};
+constexpr seconds kFinishMax{4};
+constexpr uint64_t kBurstBytes = 8 << 10;
+constexpr std::chrono::microseconds kBurstNap{200};
+
+// A connection attempt ends at once when the pipeline is stopped.
+UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {
+  options.connect.stop_fd = stop_fd;
+  return options;
+}
+
+}  // namespace
+
+Pipeline::Pipeline(PipelineOptions options, journal::Journal& journal, feed::Feed& feed,
+                   notify::Watch* watch, PipelineProbe& probe)
+    : wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      options_(std::move(options)),
+      journal_(journal),
+      feed_(feed),
+      watch_(watch),
+      probe_(probe),
+      upstream_(WithStop(options_.upstream, wake_fd_), journal) {}
+
+Pipeline::~Pipeline() {
+  close(wake_fd_);
+}
+
+void Pipeline::Stop() {
+  stopping_ = true;
+  eventfd_write(wake_fd_, 1);
+}
+
+void Pipeline::Run() {
+  while (!stopping_) {
+    try {
+      Stream();
+    } catch (const adapter::Error& error) {
+      Retreat(error);
+    } catch (const replication::DecodeError& error) {
+      Retreat(error);
+    } catch (const GaveUp&) {
+      RetreatFor(ReconnectReason::kBlocked,
+                 "the journal's disk is full: free space or lower journal.retain_size; PostgreSQL "
+                 "keeps what has no room",
+                 kRetrySpace);
+    }
+  }
+  probe_.state = PipelineState::kStopping;
+}
+
+// ---- the route ----
+
+void Pipeline::Stream() {
+  while (pending_ && !TryFlush() && !stopping_) Pause(kRetrySpace);  // left over from a full disk
+  probe_.state = PipelineState::kConnecting;
+  replication::Stream stream = upstream_.Open(probe_.stream);
+  ++probe_.connects_ok;
+  backoff_.Reset();
+  stream_ = &stream;
+  decoder_ = std::make_unique<replication::Wal2Json>();
+  encoder_.emplace(*journal_.epoch(), options_.line_bytes_max);
+  in_transaction_ = false;
+  safe_ = journal_.recorded();
+  probe_.state = PipelineState::kStreaming;
+  log::Info("pipeline", "streaming",
+            {{"slot", options_.upstream.slot}, {"from", journal_.recorded().ToString()}});
+  feed_.Announce();
+  feed_.UpstreamDown("");
+  Pump(stream);
+  Finish(stream);
+}
+
+void Pipeline::Pump(replication::Stream& stream) {
+  while (!stopping_) {
+    bool more = stream.Fill();                               // Receive
+    while (auto message = stream.Receive()) Take(*message);  // Decode, Encode, Append
+    if (!more || FlushIsDue()) Flush();                      // Announce
+    Confirm(stream);
+    if (more) continue;
+    LetABurstGather();
+    auto deadline = adapter::Clock::now() + seconds(1);
+    if (stream.server_waits()) deadline = adapter::Clock::now() + kServerWaits;
+    stream.Wait(std::min(deadline, stream.next_status()), wake_fd_);
+  }
+}
+
+// The walsender writes message by message. In the middle of a burst a short nap lets many gather,
+// which halves the cost of reading, writing and delivering them; a lone commit is never kept
+// waiting.
+void Pipeline::LetABurstGather() {
+  uint64_t received = probe_.stream.received_bytes.load(std::memory_order_relaxed);
+  bool burst = received - std::exchange(received_before_, received) >= kBurstBytes;
+  if (burst) std::this_thread::sleep_for(kBurstNap);
+}
+
+void Pipeline::Take(const replication::WalMessage& message) {
+  std::visit([this](const auto& kind) { Take(kind); }, message);
+}
+
+void Pipeline::Take(const replication::XLogData& data) {
+  std::visit([this](const auto& event) { Take(event); }, decoder_->Decode(data.payload));
+}
+
+void Pipeline::Take(const replication::Keepalive& keepalive) {
+  // Everything before a keepalive's end has been sent, so with nothing open it may be forgotten.
+  if (!in_transaction_) safe_ = std::max(safe_, keepalive.wal_end);
+}
+
+void Pipeline::Take(const replication::Begin&) {
+  in_transaction_ = true;
+}
+
+void Pipeline::Take(const replication::Change& change) {
+  // PostgreSQL repeats what was not confirmed; the journal already holds it under the same cursor.
+  if (journal::Position{change.commit_lsn, change.index} <= journal_.appended()) return;
+  if (encoder_->holds()) AppendHeld(false);
+  encoder_->Encode(change);
+  if (watch_ != nullptr) watch_->Delivered(change.operation.id);
+  probe_.last_commit_time.store(change.commit_time, std::memory_order_relaxed);
+}
+
+void Pipeline::Take(const replication::Commit& commit) {
+  if (encoder_->holds()) {
+    AppendHeld(true);
+    probe_.transactions.fetch_add(1, std::memory_order_relaxed);
+  }
+  in_transaction_ = false;
+  safe_ = std::max(safe_, commit.end_lsn);
+  operator_backoff_.Reset();
+}
+
+void Pipeline::AppendHeld(bool last) {
+  if (!pending_) pending_since_ = adapter::Clock::now();
+  pending_ = true;
+  journal::Position position = encoder_->position();
+  std::string_view line = encoder_->Finish(last);
+  while (journal_.appended() <
+         position) {  // a full disk may refuse it before or after taking it in
+    try {
+      journal_.Append(position, line);
+    } catch (const journal::Error& error) {
+      WaitForSpace(error);
+    }
+  }
+  probe_.changes.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool Pipeline::FlushIsDue() const {
+  return pending_ && adapter::Clock::now() - pending_since_ >= kBatchAge;
+}
+
+bool Pipeline::MarkIsDue() const {
+  if (safe_ <= journal_.recorded()) return false;
+  return stream_->server_waits() || safe_.bytes() - journal_.recorded().bytes() >= kMarkBytes ||
+         adapter::Clock::now() - marked_at_ >= kMarkInterval;
+}
+
+void Pipeline::Flush() {
+  if (!pending_ && !MarkIsDue()) return;
+  try {
+    journal_.Flush(safe_);
+  } catch (const journal::Error& error) {
+    WaitForSpace(error);
+  }
+  pending_ = false;
+  marked_at_ = adapter::Clock::now();
+  if (stream_->server_waits()) journal_.SyncSoon();
+  if (watch_ != nullptr) watch_->FlushDelivered();
+}
+
+void Pipeline::Confirm(replication::Stream& stream) {
+  if (auto failure = journal_.sync_failure()) {
+    throw journal::Error(journal::Error::Kind::kIo, *failure);
+  }
+  // The only line that lets PostgreSQL forget anything. `durable` is what the journal's fdatasync
+  // has returned for, recorded there beforehand, so a slot that stands further was moved by
+  // somebody else.
+  stream.Confirm(journal_.durable());
+  stream.SendStatusIfDue();
+  ReportPositions(stream);
+}
+
+void Pipeline::Finish(replication::Stream& stream) {
+  encoder_->Drop();
+  Flush();
+  journal_.SyncSoon();
+  auto deadline = adapter::Clock::now() + kFinishMax;
+  while (journal_.durable() < journal_.recorded() && adapter::Clock::now() < deadline &&
+         !journal_.sync_failure()) {
+    poll(nullptr, 0, 5);
+  }
+  stream.Confirm(journal_.durable());
+  stream.SendStatus();
+  stream.End();
+  stream_ = nullptr;
+}
+
+// ---- what can fail ----
+
+// A full disk loses nothing: PostgreSQL keeps what is not confirmed, consumers are served from what
+// is there. The connection is kept alive for a while, then given up so that the server can shut
+// down.
+void Pipeline::WaitForSpace(const journal::Error& error) {
+  if (error.kind() != journal::Error::Kind::kDiskFull) throw error;
+  probe_.state = PipelineState::kBlocked;
+  probe_.last_error.Set(error.what());
+  log::Error("pipeline", error.what());
+  auto give_up = adapter::Clock::now() + kBlockedMax;
+  while (!TryFlush()) {
+    if (stopping_ || adapter::Clock::now() >= give_up) throw GaveUp{};
+    Confirm(*stream_);
+    Pause(kRetrySpace);
+  }
+  probe_.state = PipelineState::kStreaming;
+}
+
+bool Pipeline::TryFlush() {
+  try {
+    journal_.Flush(journal_.recorded());
+    pending_ = false;
+    return true;
+  } catch (const journal::Error& error) {
+    if (error.kind() != journal::Error::Kind::kDiskFull) throw;
+    return false;
+  }
+}
+
+void Pipeline::Retreat(const adapter::Error& error) {
+  bool was_streaming = probe_.state == PipelineState::kStreaming;
+  if (!was_streaming) ++probe_.connects_failed;
+  ReconnectReason reason = error.sqlstate().empty() ? ReconnectReason::kLost
+                           : error.NeedsReconnect() ? ReconnectReason::kEnded
+                                                    : ReconnectReason::kRefused;
+  RetreatFor(reason, error.Explain(),
+             error.NeedsOperator() ? operator_backoff_.Next() : backoff_.Next());
+}
+
+void Pipeline::Retreat(const replication::DecodeError& error) {
+  ++probe_.decode_errors;
+  RetreatFor(ReconnectReason::kDecode, error.what(), operator_backoff_.Next());
+}
+
+void Pipeline::RetreatFor(ReconnectReason reason, const std::string& sentence, milliseconds delay) {
+  probe_.Count(reason);
+  probe_.state = PipelineState::kConnecting;
+  probe_.last_error.Set(sentence);
+  log::Warning("pipeline", sentence, {{"retry_ms", delay.count()}});
+  feed_.UpstreamDown(sentence);
+  // Whole lines stay: they are committed and PostgreSQL repeats them under the same cursor. The
+  // held one is repeated too.
+  if (encoder_) encoder_->Drop();
+  stream_ = nullptr;
+  Pause(delay);
+}
+
+void Pipeline::Pause(milliseconds delay) {
+  auto end = adapter::Clock::now() + delay;
+  while (!stopping_ && adapter::Clock::now() < end) {
+    probe_.Beat();
+    pollfd wake{wake_fd_, POLLIN, 0};
+    auto left = std::chrono::duration_cast<milliseconds>(end - adapter::Clock::now());
+    poll(&wake, 1, static_cast<int>(std::clamp<long>(left.count(), 1, 1000)));
+  }
+}
+
+void Pipeline::ReportPositions(const replication::Stream& stream) {
+  probe_.Beat();
+  probe_.received_position.store(stream.received().bytes(), std::memory_order_relaxed);
+  probe_.appended_position.store(safe_.bytes(), std::memory_order_relaxed);
+  probe_.durable_position.store(journal_.durable().bytes(), std::memory_order_relaxed);
+  probe_.confirmed_position.store(stream.confirmed().bytes(), std::memory_order_relaxed);
+}
+
+}  // namespace syncflow

@@ -1,0 +1,94 @@
+// What the route can tell about itself: plain numbers, filled on the ingest thread, read by any.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "replication/probe.h"
+
+namespace syncflow {
+
+enum class PipelineState {
+  kStarting,    // nothing has been tried yet
+  kConnecting,  // to PostgreSQL, or waiting to try again
+  kStreaming,   // START_REPLICATION is running
+  kBlocked,     // the journal takes nothing (disk full); PostgreSQL keeps the changes
+  kStopping,
+};
+inline constexpr std::array<std::string_view, 5> kPipelineStates = {
+    "starting", "connecting", "streaming", "blocked", "stopping"};
+
+// Why a running stream was given up and opened again.
+enum class ReconnectReason {
+  kLost,     // the connection broke
+  kSilent,   // no message for longer than the server's timeout
+  kEnded,    // the server ended the stream in good order (it is shutting down)
+  kRefused,  // the server reported an error
+  kDecode,   // a message could not be understood
+  kBlocked,  // the journal was blocked for too long, the server must be able to shut down
+};
+inline constexpr std::array<std::string_view, 6> kReconnectReasons = {
+    "lost", "silent", "ended", "refused", "decode", "blocked"};
+
+// A sentence one thread writes and others read.
+class LastError {
+ public:
+  void Set(std::string sentence) {
+    std::lock_guard lock(mutex_);
+    sentence_ = std::move(sentence);
+  }
+  std::string Get() const {
+    std::lock_guard lock(mutex_);
+    return sentence_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string sentence_;
+};
+
+// Positions are LSNs as bytes. Times are microseconds since 1970, UTC; 0 is "never".
+struct PipelineProbe {
+  replication::Probe stream;  // counted by replication::Stream, over all connections
+
+  std::atomic<PipelineState> state{PipelineState::kStarting};
+  std::atomic<uint64_t> connects_ok{0};
+  std::atomic<uint64_t> connects_failed{0};
+  std::atomic<uint64_t> reconnects[kReconnectReasons.size()]{};
+  std::atomic<uint64_t> changes{0};       // appended, repetitions left out
+  std::atomic<uint64_t> transactions{0};  // committed, with at least one change
+  std::atomic<uint64_t> decode_errors{0};
+
+  // received >= appended >= durable >= confirmed
+  std::atomic<uint64_t> received_position{0};
+  std::atomic<uint64_t> appended_position{0};
+  std::atomic<uint64_t> durable_position{0};
+  std::atomic<uint64_t> confirmed_position{0};
+
+  // Of the last transaction processed, by the server's clock.
+  std::atomic<int64_t> last_commit_time{0};
+
+  // The last turn of the ingest loop, as steady_clock's count: liveness must not hang on the wall
+  // clock.
+  std::atomic<std::chrono::steady_clock::rep> loop_heartbeat{0};
+
+  LastError last_error;
+
+  void Count(ReconnectReason reason) { ++reconnects[static_cast<size_t>(reason)]; }
+  void Beat() { loop_heartbeat = std::chrono::steady_clock::now().time_since_epoch().count(); }
+  // Since the last Beat; zero before the first.
+  std::chrono::steady_clock::duration SinceBeat() const {
+    std::chrono::steady_clock::duration beat(loop_heartbeat.load());
+    if (beat.count() == 0) return std::chrono::steady_clock::duration::zero();
+    return std::chrono::steady_clock::now().time_since_epoch() - beat;
+  }
+};
+
+}  // namespace syncflow

@@ -1,0 +1,127 @@
+#include "sidecar/upstream.h"
+
+#include <algorithm>
+
+#include "replication/preflight.h"
+#include "replication/wal2json.h"
+#include "sidecar/log/log.h"
+
+namespace syncflow {
+namespace {
+
+constexpr const char* kTable = "operations";
+constexpr const char* kPlugin = "wal2json";
+constexpr std::chrono::milliseconds kStatusInterval{1000};
+
+// A quarter of the server's patience, so that three updates may be late before it gives up.
+std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_timeout) {
+  if (wal_sender_timeout.count() == 0) return kStatusInterval;
+  return std::min(kStatusInterval, wal_sender_timeout / 4);
+}
+
+adapter::Error HistoryLost(const std::string& message, const std::string& directory_hint) {
+  return adapter::Error(message, "55000",
+                        directory_hint +
+                            "; to begin a new history, move the content of journal.directory away "
+                            "(consumers with older cursors are then told history_lost)");
+}
+
+}  // namespace
+
+replication::Stream Upstream::Open(replication::Probe& probe) {
+  Initialize();
+  adapter::ConnectOptions connect = options_.connect;
+  connect.replication = true;
+  adapter::Connection connection(connect);
+  replication::Facts facts = replication::Preflight(connection, options_.schema, kTable);
+  for (const std::string& sentence : facts.warnings) Warn(sentence);
+  BindToSlot(connection, replication::IdentifySystem(connection));
+  replication::StreamOptions stream;
+  stream.slot = options_.slot;
+  stream.plugin_options = replication::Wal2JsonOptions(options_.schema, kTable);
+  // What is recorded may not be durable yet; that only bounds what is confirmed.
+  stream.start = journal_.recorded();
+  stream.status_interval = StatusInterval(facts.wal_sender_timeout);
+  return replication::Stream(std::move(connection), stream, probe);
+}
+
+void Upstream::Initialize() {
+  if (initialized_ || !options_.initialize) return;
+  adapter::Connection connection(options_.connect);
+  try {
+    adapter::CreateSchema(connection, options_.schema, options_.notify);
+  } catch (const adapter::Error& error) {
+    // A role that may only read is a good choice where somebody else created the tables.
+    if (error.NeedsReconnect() || !adapter::HasSchema(connection, options_.schema)) throw;
+    Warn("the tables are there but could not be brought up to date: " + error.Explain());
+  }
+  initialized_ = true;
+}
+
+void Upstream::Warn(const std::string& sentence) {
+  if (warned_.insert(sentence).second) log::Warning("upstream", sentence);
+}
+
+void Upstream::BindToSlot(adapter::Connection& connection,
+                          const replication::SystemIdentity& system) {
+  journal::Identity identity{system.system_identifier, system.timeline, system.database,
+                             options_.schema + "." + kTable, options_.slot};
+  auto held = journal_.identity();
+  bool bound = held.has_value();
+  if (bound) {
+    CheckTimeline(*held, system);
+    journal_.Bind(identity, {});
+  }
+  auto slot = replication::FindSlot(connection, options_.slot);
+  if (slot) {
+    replication::CheckSlot(*slot, kPlugin, system.database);
+    if (bound) return CheckAgainstJournal(*slot, system);
+    // A new journal at an old slot: what the slot has confirmed was kept elsewhere and is not
+    // served from here.
+    log::Warning("upstream",
+                 "the slot is older than this journal: the feed begins at the slot's position",
+                 {{"slot", slot->name}, {"position", slot->confirmed_flush.ToString()}});
+    journal_.Bind(identity, slot->confirmed_flush);
+    return;
+  }
+  if (bound) {
+    throw HistoryLost("the replication slot '" + options_.slot +
+                          "' is gone, and with it every change since " +
+                          journal_.recorded().ToString(),
+                      "find out who dropped it (a failover keeps no slots)");
+  }
+  replication::Lsn start = replication::CreateSlot(connection, options_.slot, kPlugin);
+  journal_.Bind(identity, start);
+  log::Info("upstream", "created the replication slot",
+            {{"slot", options_.slot}, {"from", start.ToString()}});
+}
+
+// The same cluster after a failover or a restore to a point in time: its WAL is no longer the
+// journal's.
+void Upstream::CheckTimeline(const journal::Identity& held,
+                             const replication::SystemIdentity& system) const {
+  if (held.system_identifier != system.system_identifier || held.timeline == system.timeline)
+    return;
+  throw HistoryLost("the server is on timeline " + std::to_string(system.timeline) +
+                        ", the journal on timeline " + std::to_string(held.timeline) +
+                        ": a standby was promoted or a backup restored",
+                    "the journal is served as it is, nothing new is read");
+}
+
+void Upstream::CheckAgainstJournal(const replication::Slot& slot,
+                                   const replication::SystemIdentity& system) const {
+  if (slot.confirmed_flush > journal_.recorded()) {
+    throw HistoryLost("the slot '" + slot.name + "' stands at " + slot.confirmed_flush.ToString() +
+                          ", beyond the journal's end at " + journal_.recorded().ToString() +
+                          ": somebody else has consumed the changes between",
+                      "find who else uses the slot, or restore the newer journal");
+  }
+  if (journal_.recorded() > system.flushed) {
+    throw HistoryLost("the server stands at " + system.flushed.ToString() +
+                          ", before the journal's end at " + journal_.recorded().ToString() +
+                          ": it was restored from an older state",
+                      "check that postgres.url names the right server");
+  }
+}
+
+}  // namespace syncflow

@@ -1,0 +1,111 @@
+"""PostgreSQL is away, or not as it must be: the sidecar says so, tries again, and recovers by
+itself."""
+
+import os
+import re
+import unittest
+
+from case import Case
+
+
+class Server(Case):
+    def assert_recovers(self, rig, sidecar):
+        sidecar.wait_ready()
+        self.commit(rig, "after")
+        self.assert_delivers(rig, sidecar, ["after"])
+
+    def test_unreachable(self):
+        rig = self.rig()
+        rig.server.stop()
+        sidecar = rig.sidecar().start()
+        self.assert_retries(sidecar, r"127\.0\.0\.1.*refused", "postgres.url|running")
+        self.assertEqual(sidecar.get("/readyz")[0], 503)
+        rig.server.start()
+        self.assert_recovers(rig, sidecar)
+
+    def test_unreachable_is_said_once_an_attempt(self):
+        rig = self.rig()
+        rig.server.stop()
+        sidecar = rig.sidecar(**{"notify.watch": False}).start()
+        for line in sidecar.wait_log("refused", times=3):
+            self.assertIn("retry_ms", line)
+
+    def test_wrong_password(self):
+        """The file is read again at every attempt."""
+        rig = self.rig(auth="scram-sha-256", password="right")
+        password = os.path.join(rig.folder, "password")
+        with open(password, "w", encoding="utf-8") as file:
+            file.write("wrong-secret\n")
+        url = rig.server.url.replace(":right@", "@")
+        sidecar = rig.sidecar(**{"postgres.url": url, "postgres.password_file": password}).start()
+        self.assert_retries(sidecar, "password authentication failed", "password_file|postgres.url")
+        self.assertNotIn("wrong-secret", sidecar.log_text())
+        with open(password, "w", encoding="utf-8") as file:
+            file.write("right\n")
+        self.assert_recovers(rig, sidecar)
+
+    def test_password_in_the_url_is_never_shown(self):
+        rig = self.rig(auth="scram-sha-256", password="right")
+        url = rig.server.url.replace(":right@", ":wrong-secret@")
+        sidecar = rig.sidecar(**{"postgres.url": url}).start()
+        self.assert_retries(sidecar, "password authentication failed", "password")
+        shown = sidecar.log_text() + sidecar.get("/status")[1] + sidecar.get("/metrics")[1]
+        self.assertNotIn("wrong-secret", shown)
+
+    def test_wal_level_replica(self):
+        rig = self.rig(settings={"wal_level": "replica"})
+        sidecar = rig.sidecar().start()
+        self.assert_retries(sidecar, "wal_level", "ALTER SYSTEM SET wal_level = logical")
+        rig.server.set("wal_level", "logical")
+        rig.server.stop()
+        rig.server.start()
+        self.assert_recovers(rig, sidecar)
+
+    def test_missing_wal2json(self):
+        """As if it were not installed: the server looks for plugins elsewhere."""
+        rig = self.rig(settings={"dynamic_library_path": "'/nowhere'"})
+        sidecar = rig.sidecar().start()
+        self.assert_retries(sidecar, "wal2json", "install|apt")
+        rig.server.set("dynamic_library_path", "'$libdir'")
+        rig.server.reload()
+        self.assert_recovers(rig, sidecar)
+
+
+class RefusedPlugin(Case):
+    """output_plugin_libraries, from PostgreSQL 15.19 and its siblings on."""
+
+    REMEDY = "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json"
+
+    def setUp(self):
+        self.server = self.rig(allow_wal2json=False)
+        if not self.server.server.knows_plugin_list():
+            self.skipTest("this PostgreSQL has no output_plugin_libraries")
+
+    def allow(self):
+        self.server.execute(self.REMEDY)
+        self.server.execute("SELECT pg_reload_conf()")
+
+    def test_at_the_first_start(self):
+        sidecar = self.server.sidecar().start()
+        self.assert_retries(sidecar, "wal2json", re.escape(self.REMEDY))
+        self.allow()
+        sidecar.wait_ready()
+        self.commit(self.server, "after")
+        self.assert_delivers(self.server, sidecar, ["after"])
+
+    def test_since_an_upgrade(self):
+        """The slot exists; what is committed while the plugin is refused comes afterwards."""
+        self.allow()
+        sidecar = self.server.sidecar().start_ready()
+        self.commit(self.server, "before")
+        self.server.execute("ALTER SYSTEM RESET output_plugin_libraries")
+        self.server.server.stop()
+        self.server.server.start()
+        self.assert_retries(sidecar, "wal2json", re.escape(self.REMEDY))
+        self.commit(self.server, "meanwhile")
+        self.allow()
+        self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])
+
+
+if __name__ == "__main__":
+    unittest.main()

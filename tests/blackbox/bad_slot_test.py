@@ -1,0 +1,63 @@
+"""The replication slot is not the sidecar's to read."""
+
+import unittest
+
+import psycopg2
+import psycopg2.extras
+
+from case import Case
+
+
+class Slot(Case):
+    def setUp(self):
+        self.server = self.rig()
+
+    def test_of_another_plugin(self):
+        sidecar = self.server.sidecar()
+        self.server.execute(
+            "SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", sidecar.slot
+        )
+        sidecar.start()
+        self.assert_retries(
+            sidecar, "plugin test_decoding", "replication.slot.*pg_drop_replication_slot"
+        )
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", sidecar.slot)
+        sidecar.wait_ready()
+        self.commit(self.server, "after")
+        self.assert_delivers(self.server, sidecar, ["after"])
+
+    def test_of_another_database(self):
+        sidecar = self.server.sidecar()
+        self.server.execute("CREATE DATABASE elsewhere")
+        elsewhere = psycopg2.connect(self.server.server.url, dbname="elsewhere")
+        self.addCleanup(elsewhere.close)
+        elsewhere.autocommit = True
+        elsewhere.cursor().execute(
+            "SELECT pg_create_logical_replication_slot(%s, 'wal2json')", (sidecar.slot,)
+        )
+        sidecar.start()
+        self.assert_retries(
+            sidecar, "database 'elsewhere'", "replication.slot.*pg_drop_replication_slot"
+        )
+
+    def test_in_use(self):
+        """Another receiver holds it and confirms nothing: everything is still there afterwards."""
+        sidecar = self.server.sidecar().start_ready()
+        self.commit(self.server, "before")
+        self.assert_delivers(self.server, sidecar, ["before"])
+        sidecar.terminate()
+        receiver = psycopg2.extras.LogicalReplicationConnection
+        other = psycopg2.connect(self.server.server.url, connection_factory=receiver)
+        self.addCleanup(other.close)
+        other.cursor().start_replication(slot_name=sidecar.slot)
+        sidecar.start()
+        self.assert_retries(
+            sidecar, f"{sidecar.slot}.*is active for PID", "replication.slot|pg_stat_replication"
+        )
+        self.commit(self.server, "meanwhile")
+        other.close()
+        self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])
+
+
+if __name__ == "__main__":
+    unittest.main()

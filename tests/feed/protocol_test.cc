@@ -1,0 +1,127 @@
+#include "sidecar/feed/protocol.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace syncflow::feed {
+namespace {
+
+using replication::Lsn;
+
+std::string CodeOf(const std::string& line) {
+  Command command = ParseCommand(line);
+  auto* refusal = std::get_if<Refusal>(&command);
+  return refusal == nullptr ? "" : refusal->code;
+}
+
+TEST(ParseCommand, HelloWithNothingMeansFromLatest) {
+  auto hello = std::get<Hello>(ParseCommand(R"({"type":"hello","version":1})"));
+  EXPECT_EQ(hello.from, From::kLatest);
+  EXPECT_EQ(hello.heartbeat, std::nullopt);
+  EXPECT_FALSE(hello.continue_after_gap);
+}
+
+TEST(ParseCommand, HelloWithEverything) {
+  auto hello = std::get<Hello>(ParseCommand(
+      R"({"type":"hello","version":1,"request":"a1","from":"9c41e07b.0000000014319470.3","heartbeat":5,"on_gap":"continue",)"
+      R"("collections":[],"window":0,"token":"ignored","new_key":{"of":["a","later","version"]}})"));
+  EXPECT_EQ(hello.request, "a1");
+  EXPECT_EQ(hello.from, From::kCursor);
+  EXPECT_EQ(hello.cursor, (journal::Cursor{journal::Epoch{0x9c41e07b}, {Lsn(0x14319470), 3}}));
+  EXPECT_EQ(hello.heartbeat, std::chrono::seconds(5));
+  EXPECT_TRUE(hello.continue_after_gap);
+}
+
+TEST(ParseCommand, PingKeepsItsId) {
+  EXPECT_EQ(std::get<Ping>(ParseCommand(R"({"type":"ping","id":"7"})")).id, "7");
+}
+
+TEST(ParseCommand, UnknownTypesAreIgnored) {
+  EXPECT_TRUE(std::holds_alternative<Unknown>(ParseCommand(R"({"type":"wave"})")));
+}
+
+TEST(ParseCommand, RefusalsCarryTheProtocolsCodes) {
+  EXPECT_EQ(CodeOf("garbage"), "bad_json");
+  EXPECT_EQ(CodeOf("{"), "bad_json");
+  EXPECT_EQ(CodeOf("{\"type\":\"ping\"}x"), "bad_json");
+  EXPECT_EQ(CodeOf("\xEF\xBB\xBF\xFF"), "bad_json");
+  EXPECT_EQ(CodeOf("{\"type\":\"\xFF\"}"), "bad_json");
+  EXPECT_EQ(CodeOf(std::string("{\"type\":\"a\0b\"}", 14)), "bad_json");
+  EXPECT_EQ(CodeOf(std::string(4000, '[')), "bad_json");
+  EXPECT_EQ(CodeOf(std::string(100, '[') + std::string(100, ']')), "bad_json");
+  EXPECT_EQ(CodeOf("[]"), "bad_hello");
+  EXPECT_EQ(CodeOf("{}"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":5})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello"})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":"1"})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":2})"), "unsupported_version");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"heartbeat":0})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"heartbeat":301})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"heartbeat":1.5})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"on_gap":"maybe"})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"from":5})"), "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"from":"yesterday"})"), "bad_cursor");
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"request":")" + std::string(300, 'x') + "\"}"),
+            "bad_hello");
+  EXPECT_EQ(CodeOf(R"({"type":"ack","cursor":"x"})"), "bad_ack");
+}
+
+TEST(ParseCommand, WhatIsNotOfferedIsRefusedNotIgnored) {
+  for (const char* key : {R"("name":"billing")", R"("collections":["todos"])", R"("window":5)",
+                          R"("from":"snapshot")"}) {
+    EXPECT_EQ(CodeOf(std::string(R"({"type":"hello","version":1,)") + key + "}"), "bad_hello")
+        << key;
+  }
+}
+
+TEST(ParseCommand, OnlyAckIsForgiven) {
+  EXPECT_FALSE(std::get<Refusal>(ParseCommand(R"({"type":"ack"})")).fatal);
+  EXPECT_TRUE(std::get<Refusal>(ParseCommand("x")).fatal);
+}
+
+TEST(ParseCommand, RandomDamageNeverThrows) {
+  std::string good =
+      R"({"type":"hello","version":1,"request":"a1","from":"9c41e07b.0000000014319470.3","heartbeat":5})";
+  std::minstd_rand random(301);
+  size_t refused = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    std::string bad = good.substr(0, random() % (good.size() + 1));
+    for (int flips = 0; flips < 3 && !bad.empty(); ++flips)
+      bad[random() % bad.size()] = static_cast<char>(random());
+    refused += std::holds_alternative<Refusal>(ParseCommand(bad)) ? 1 : 0;
+  }
+  EXPECT_GT(refused, 15'000u);
+}
+
+TEST(ServerLines, AreTheProtocols) {
+  journal::Epoch epoch{0x9c41e07b};
+  journal::Cursor cursor{epoch, {Lsn(0x10), 1}};
+  EXPECT_EQ(LiveLine(cursor), "{\"type\":\"live\",\"cursor\":\"9c41e07b.0000000000000010.1\"}\n");
+  EXPECT_EQ(HeartbeatLine(cursor, cursor, 0),
+            "{\"type\":\"heartbeat\",\"cursor\":\"9c41e07b.0000000000000010.1\",\"head\":"
+            "\"9c41e07b.0000000000000010.1\","
+            "\"at\":\"1970-01-01T00:00:00.000000Z\"}\n");
+  EXPECT_EQ(ErrorLine("bad_json", "no", {true, false, {}, {}}),
+            "{\"type\":\"error\",\"code\":\"bad_json\",\"fatal\":true,\"retry\":false,\"message\":"
+            "\"no\"}\n");
+  EXPECT_EQ(PongLine("7", cursor),
+            "{\"type\":\"pong\",\"id\":\"7\",\"cursor\":\"9c41e07b.0000000000000010.1\"}\n");
+  EXPECT_EQ(ByeLine("shutdown", std::nullopt, 1400),
+            "{\"type\":\"bye\",\"code\":\"shutdown\",\"retry_ms\":1400}\n");
+  ServerHello hello;
+  hello.request = "a1";
+  hello.server = "syncflow-sidecar/0.1.0";
+  hello.epoch = epoch;
+  hello.heartbeat = std::chrono::seconds(15);
+  hello.line_bytes_max = 8388608;
+  EXPECT_EQ(HelloLine(hello),
+            "{\"type\":\"hello\",\"version\":1,\"request\":\"a1\",\"server\":\"syncflow-sidecar/"
+            "0.1.0\",\"epoch\":\"9c41e07b\","
+            "\"start\":\"9c41e07b.0000000000000000.0\",\"head\":\"9c41e07b.0000000000000000.0\","
+            "\"earliest\":\"9c41e07b.0000000000000000.0\",\"heartbeat\":15,\"max_line_bytes\":"
+            "8388608,\"mode\":\"negotiated\"}\n");
+}
+
+}  // namespace
+}  // namespace syncflow::feed

@@ -1,0 +1,160 @@
+#include "replication/wal2json.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "replication/error.h"
+
+namespace syncflow::replication {
+namespace {
+
+const std::string kBegin =
+    R"({"action":"B","xid":727,"timestamp":"1970-01-01 00:00:01.5+00","lsn":"0/153C828","nextlsn":"0/153C858"})";
+const std::string kCommit =
+    R"({"action":"C","xid":727,"timestamp":"1970-01-01 00:00:01.5+00","lsn":"0/153C828","nextlsn":"0/153C858"})";
+const std::string kInsert =
+    R"({"action":"I","xid":727,"timestamp":"1970-01-01 00:00:01.5+00","lsn":"0/153C4A8","schema":"public",)"
+    R"("table":"operations","columns":[{"name":"id","value":"a\"b\né\u0001"},{"name":"type","value":"insert"},)"
+    R"({"name":"collection","value":"todos"},{"name":"doc_id","value":"d"},)"
+    R"({"name":"data","value":"{\"n\": 12345678901234567890.50, \"t\": \"x\\\"y\"}"},)"
+    R"({"name":"timestamp","value":9007199254740993},{"name":"client_id","value":"c"},)"
+    R"({"name":"synced","value":null},{"name":"vector_clock","value":"{\"c\": 1}"},)"
+    R"({"name":"received_at","value":"2026-11-23 09:14:20.338755"}]})";
+
+class Wal2JsonTest : public ::testing::Test {
+ protected:
+  Event Decode(const std::string& payload) { return decoder_.Decode(payload); }
+  Change Insert(const std::string& payload = kInsert) { return std::get<Change>(Decode(payload)); }
+  std::string Refusal(const std::string& payload) {
+    try {
+      Decode(payload);
+    } catch (const DecodeError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  static std::string Replace(std::string text, const std::string& from, const std::string& to) {
+    size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return text.replace(at, from.size(), to);
+  }
+
+  Wal2Json decoder_;
+};
+
+TEST_F(Wal2JsonTest, BeginAndCommitCarryTheCommitRecord) {
+  auto begin = std::get<Begin>(Decode(kBegin));
+  EXPECT_EQ(begin.commit_lsn, Lsn(0x153C828));
+  EXPECT_EQ(begin.xid, 727u);
+  auto commit = std::get<Commit>(Decode(kCommit));
+  EXPECT_EQ(commit.commit_lsn, Lsn(0x153C828));
+  EXPECT_EQ(commit.end_lsn, Lsn(0x153C858));
+}
+
+TEST_F(Wal2JsonTest, InsertBecomesAnOperationWithTextsAsPostgresHoldsThem) {
+  Decode(kBegin);
+  Change change = Insert();
+  EXPECT_EQ(change.operation.id, "a\"b\né\x01");
+  EXPECT_EQ(change.operation.type, "insert");
+  EXPECT_EQ(change.operation.collection, "todos");
+  EXPECT_EQ(change.operation.doc_id, "d");
+  EXPECT_EQ(change.operation.data, R"({"n": 12345678901234567890.50, "t": "x\"y"})");
+  EXPECT_EQ(change.operation.timestamp, 9007199254740993);
+  EXPECT_EQ(change.operation.client_id, "c");
+  EXPECT_FALSE(change.operation.synced);
+  EXPECT_EQ(change.operation.vector_clock, R"({"c": 1})");
+  EXPECT_EQ(change.commit_time, 1500000);
+  EXPECT_EQ(change.xid, 727u);
+}
+
+TEST_F(Wal2JsonTest, PositionIsTheCommitRecordAndACount) {
+  Decode(kBegin);
+  EXPECT_EQ(Insert().index, 0u);
+  Change second = Insert(Replace(kInsert, "0/153C4A8", "0/1"));
+  EXPECT_EQ(second.index, 1u);
+  EXPECT_EQ(second.commit_lsn, Lsn(0x153C828));
+}
+
+TEST_F(Wal2JsonTest, CountStartsAnewWithEachTransaction) {
+  Decode(kBegin);
+  Insert();
+  Decode(kCommit);
+  Decode(kBegin);
+  EXPECT_EQ(Insert().index, 0u);
+}
+
+TEST_F(Wal2JsonTest, NullDataIsAbsentAndDoesNotRememberTheLastRow) {
+  Decode(kBegin);
+  Insert();
+  std::string without =
+      Replace(kInsert, R"("{\"n\": 12345678901234567890.50, \"t\": \"x\\\"y\"}")", "null");
+  EXPECT_EQ(Insert(without).operation.data, std::nullopt);
+}
+
+TEST_F(Wal2JsonTest, ActionsOfOtherKindsAreNotTheFeeds) {
+  for (const char* action : {"U", "D", "T", "M"}) {
+    EXPECT_TRUE(std::holds_alternative<Other>(
+        Decode(Replace(kBegin, R"("B")", std::string("\"") + action + "\""))));
+  }
+}
+
+TEST_F(Wal2JsonTest, MissingColumnIsNamed) {
+  Decode(kBegin);
+  EXPECT_THAT(Refusal(Replace(kInsert, R"({"name":"doc_id","value":"d"},)", "")),
+              ::testing::HasSubstr("'doc_id'"));
+}
+
+TEST_F(Wal2JsonTest, ChangeOutsideATransactionIsRefused) {
+  EXPECT_NE(Refusal(kInsert), "");
+}
+
+TEST_F(Wal2JsonTest, NestedBeginAndForeignCommitAreRefused) {
+  EXPECT_NE(Refusal(kCommit), "");
+  Decode(kBegin);
+  EXPECT_NE(Refusal(kBegin), "");
+  EXPECT_NE(Refusal(Replace(kCommit, "0/153C828", "0/153C829")), "");
+}
+
+TEST_F(Wal2JsonTest, EveryCutOfAMessageIsRefused) {
+  for (const std::string* message : {&kBegin, &kInsert}) {
+    for (size_t length = 0; length < message->size(); ++length) {
+      Wal2Json fresh;
+      if (message == &kInsert) fresh.Decode(kBegin);
+      EXPECT_THROW(fresh.Decode(std::string_view(*message).substr(0, length)), DecodeError)
+          << length;
+    }
+  }
+}
+
+TEST_F(Wal2JsonTest, FlippedBytesNeverCrash) {
+  size_t refused = 0;
+  for (size_t at = 0; at < kInsert.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string damaged = kInsert;
+      damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
+      Wal2Json fresh;
+      fresh.Decode(kBegin);
+      try {
+        fresh.Decode(damaged);
+      } catch (const DecodeError&) {
+        ++refused;
+      }
+    }
+  }
+  EXPECT_GT(refused, kInsert.size());
+}
+
+TEST_F(Wal2JsonTest, MessageFarLargerThanTheLastIsRead) {
+  Decode(kBegin);
+  std::string text(8 << 20, 'x');
+  Change change = Insert(Replace(kInsert, R"(x\\\"y)", text));
+  EXPECT_GT(change.operation.data->size(), text.size());
+}
+
+TEST(Wal2JsonOptions, NamesAreEscapedForItsTableList) {
+  EXPECT_THAT(Wal2JsonOptions("public", "operations"), ::testing::HasSubstr("'public.operations'"));
+  EXPECT_THAT(Wal2JsonOptions("My, s.x'", "t"), ::testing::HasSubstr(R"('My\,\ s\.x\''.t')"));
+}
+
+}  // namespace
+}  // namespace syncflow::replication
