@@ -73,7 +73,7 @@ Delivery::Result Delivery::SendRest(int socket, uint64_t& budget) {
   ssize_t sent = send(socket, rest_.data(), rest_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) return Failed();
   rest_.erase(0, static_cast<size_t>(sent));
-  if (rest_.empty()) rest_ = {};
+  if (rest_.empty()) rest_.shrink_to_fit();
   Advance(static_cast<size_t>(sent), budget);
   return Result::kSent;
 }

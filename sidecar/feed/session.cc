@@ -340,7 +340,7 @@ bool Session::SendControl() {
     hub_.probe.delivered_bytes += static_cast<uint64_t>(sent);
     control_.erase(0, static_cast<size_t>(sent));
   }
-  if (control_.capacity() > sizeof control_) control_ = {};  // an idle consumer holds no memory
+  control_.shrink_to_fit();  // an idle consumer holds no memory
   return true;
 }
 
@@ -448,7 +448,8 @@ void Session::EndAfterControl(CloseReason reason) {
   state_ = State::kClosing;
   close_reason_ = reason;
   deadline_ = Clock::now() + kCloseMax;
-  input_ = {};
+  input_.clear();
+  input_.shrink_to_fit();
 }
 
 // The last line is out: end the stream, give the client a moment to read it.

@@ -110,26 +110,27 @@ class Session : public std::enable_shared_from_this<Session> {
   Clock::time_point deadline_;  // of kHello, kClosing and kLingering
 
   std::string input_;  // an incomplete line; usually without memory
-  bool input_ended_ = false;
-  bool reads_ = false;
-
-  Hello hello_;  // the one that is being answered
-  bool plain_ = false;
-  journal::Epoch epoch_{};
+  Hello hello_;        // the one that is being answered
   std::chrono::seconds heartbeat_{0};
   Clock::time_point next_heartbeat_;
 
   Delivery delivery_;
-  bool live_ = false;
-  bool waits_for_socket_ = false;
-  bool waits_for_disk_ = false;
-  bool waits_for_turn_ = false;
 
   // Lines that are not changes, sent between them. What names a cursor is written only at a line
   // end: until then nobody knows which.
   std::string control_;
   std::unique_ptr<Hello> next_;     // begins there; a newer one takes its place
   std::vector<std::string> pings_;  // ids
+
+  // Together, because a thousand consumers have them a thousand times.
+  journal::Epoch epoch_{};
+  bool input_ended_ = false;
+  bool reads_ = false;
+  bool plain_ = false;
+  bool live_ = false;
+  bool waits_for_socket_ = false;
+  bool waits_for_disk_ = false;
+  bool waits_for_turn_ = false;
   bool heartbeat_due_ = false;
   bool down_due_ = false;
   bool told_down_ = false;  // while there was no history
