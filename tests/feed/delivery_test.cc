@@ -274,6 +274,7 @@ TEST_F(Delivery, FiveHundredAtOnceGetTheSameBytes) {
   getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+  options_.hello_timeout = std::chrono::minutes(5);  // nobody becomes plain while others connect
   Start();
   std::vector<std::unique_ptr<Consumer>> many;
   for (int i = 0; i < 500; ++i) many.push_back(std::make_unique<Consumer>(feed_->port()));

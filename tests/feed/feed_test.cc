@@ -105,7 +105,7 @@ class FeedTest : public ::testing::Test {
     journal_options_.directory = mkdtemp(name.data());
     journal_options_.allow_any_filesystem = true;
     options_.listen = "127.0.0.1:0";
-    options_.hello_timeout = std::chrono::milliseconds(50);
+    options_.hello_timeout = std::chrono::milliseconds(500);
   }
   ~FeedTest() override {
     feed_.reset();

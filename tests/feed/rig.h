@@ -99,7 +99,7 @@ class FeedRig : public ::testing::Test {
     journal_options_.allow_any_filesystem = true;
     journal_options_.sync_interval = std::chrono::milliseconds(1);
     options_.listen = "127.0.0.1:0";
-    options_.hello_timeout = std::chrono::milliseconds(50);
+    options_.hello_timeout = std::chrono::milliseconds(500);
     options_.server_name = "syncflow-sidecar/0.1.0";
   }
   ~FeedRig() override {
