@@ -92,8 +92,8 @@ void Pipeline::Stream() {
   probe_.state = PipelineState::kStreaming;
   log::Info("pipeline", "streaming",
             {{"slot", options_.upstream.slot}, {"from", journal_.recorded().ToString()}});
+  feed_.UpstreamDown("");  // before anybody new is welcomed
   feed_.Announce();
-  feed_.UpstreamDown("");
   Pump(stream);
   Finish(stream);
 }
