@@ -44,6 +44,7 @@ class Consumer:
         self.chance = random.Random(f"{seed}/{name}")
         self.cursor = start
         self.connections = 0
+        self.answered = False  # the hello of this connection
         self.deliveries = []
         self.ids = set()
         self.lines = [] if keep_lines else None
@@ -90,6 +91,7 @@ class Consumer:
     def _connect_once(self):
         with socket.create_connection(self.address, timeout=10) as connection:
             self.connections += 1
+            self.answered = self.pace == "plain"
             self.socket = connection
             connection.settimeout(2.5 * self.heartbeat + 5)
             if self.pace != "plain":
@@ -134,6 +136,8 @@ class Consumer:
         try:
             message = json.loads(line)
             kind = message["type"]
+            if not self._is_asked_for(message):
+                return
             if kind == "change":
                 self._take_change(message, line)
             elif kind in ("live", "heartbeat"):
@@ -144,6 +148,12 @@ class Consumer:
                 self._take_error(message, line)
         except (ValueError, KeyError, TypeError) as error:
             self.broken.append(f"{error!r}: {line[:300]!r}")
+
+    def _is_asked_for(self, message):
+        """A feed that hears nothing for a moment begins by itself; what it sent before it answered
+        the hello was not asked for."""
+        self.answered = self.answered or message.get("mode") == "negotiated"
+        return self.answered or message.get("fatal")
 
     def _take_change(self, message, line):
         Position.of(message["cursor"])  # its form is promised; its order is the checker's business
