@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include <cstring>
 
 #include "sidecar/journal/error.h"
+#include "sidecar/journal/file.h"
 
 namespace syncflow::journal {
 namespace {
@@ -48,17 +50,25 @@ void CheckFilesystem(const fs::path& folder) {
   }
 }
 
-void Create(const fs::path& folder) {
-  std::error_code error;
-  bool created = fs::create_directories(folder, error);
-  if (error) Unusable(folder, error.message());
-  if (created) fs::permissions(folder, fs::perms::owner_all, error);
+// Durable: a folder that a power cut takes away would be taken for a new journal.
+void Create(const fs::path& folder, mode_t mode) {
+  if (fs::is_directory(folder)) return;
+  fs::path parent = folder.parent_path();
+  if (parent != folder) Create(parent, 0755);
+  if (mkdir(folder.c_str(), mode) != 0 && errno != EEXIST) Unusable(folder, std::strerror(errno));
+  SyncFolder(parent);
+}
+
+// Absolute, without a slash at its end.
+fs::path Plain(const fs::path& folder) {
+  fs::path plain = fs::absolute(folder).lexically_normal();
+  return plain.has_filename() ? plain : plain.parent_path();
 }
 
 }  // namespace
 
 FolderLock::FolderLock(const fs::path& folder, bool allow_any_filesystem) {
-  Create(folder);
+  Create(Plain(folder), 0700);
   if (!allow_any_filesystem) CheckFilesystem(folder);
   fs::path file = folder / "lock";
   fd_ = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

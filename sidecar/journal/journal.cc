@@ -38,6 +38,7 @@ struct Journal::State {
   // ---- ingest thread ----
   void Append(Position position, std::string_view line);
   void FlushBatch(replication::Lsn safe);
+  void Write(std::string_view batch, const Entry& entry);
   void Mark(replication::Lsn safe);
   void Rotate();
   bool RotationIsDue() const;
@@ -48,7 +49,7 @@ struct Journal::State {
   void RunSync();
   void SyncOnce(std::unique_lock<std::mutex>& held);
   void Retain();
-  bool Exceeds(const Segment& oldest, uint64_t total) const;
+  std::shared_ptr<Segment> Expendable() const;
   void Fail(const char* reason);
 
   // ---- any thread ----
@@ -89,7 +90,12 @@ struct Journal::State {
 // ---- opening ----
 
 Journal::Journal(Options options) : state_(std::make_unique<State>(std::move(options))) {
-  if (auto meta = LoadMeta(state_->options.directory)) state_->OpenHistory(*meta);
+  const auto& folder = state_->options.directory;
+  if (auto meta = LoadMeta(folder)) {
+    state_->OpenHistory(*meta);
+  } else {
+    RefuseSegmentsWithoutMeta(folder);
+  }
   state_->sync_thread = std::thread([state = state_.get()] { state->RunSync(); });
 }
 
@@ -108,13 +114,13 @@ void Journal::State::OpenHistory(const Meta& found) {
   bool fresh = recovered.segments.empty();
   if (fresh) {
     recovered.segments.push_back(std::make_shared<Segment>(
-        options.directory, Cursor{found.epoch(), base}, 0, SegmentContent{0, 0, base, 0}));
+        options.directory, Cursor{found.epoch(), base}, 0, SegmentContent{.last = base}));
     recovered.last = base;
     SyncFolder(options.directory);
   }
   auto new_tail =
       std::make_unique<TailBlocks>(options.tail_bytes, recovered.segments.back()->end());
-  std::lock_guard held(mutex);
+  std::unique_lock held(mutex);
   tail = std::move(new_tail);
   segments = std::move(recovered.segments);
   active = segments.back();
@@ -124,6 +130,11 @@ void Journal::State::OpenHistory(const Meta& found) {
   durable = recorded;
   probe.recovered_cut_bytes = recovered.cut_bytes;
   meta = found;
+  unsealed = std::move(recovered.unsealed);
+  dirty = !unsealed.empty();  // the sync thread seals them
+  held.unlock();
+  wake.notify_all();
+  Retain();
 }
 
 std::optional<Identity> Journal::identity() const {
@@ -170,6 +181,7 @@ void Journal::Append(Position position, std::string_view line) {
 }
 
 void Journal::State::Append(Position position, std::string_view line) {
+  Assert(active != nullptr, "bound before the first line");
   Assert(position > appended, "positions rise");
   // A batch lies in one block, so that it can be written from there.
   if (batch_lines > 0 && !tail->Fits(line.size())) FlushBatch(recorded);
@@ -181,6 +193,7 @@ void Journal::State::Append(Position position, std::string_view line) {
 }
 
 void Journal::Flush(replication::Lsn safe) {
+  Assert(state_->active != nullptr, "bound before the first flush");
   Assert(safe >= state_->recorded, "the safe position never falls");
   if (state_->batch_lines > 0) {
     state_->FlushBatch(safe);
@@ -190,14 +203,13 @@ void Journal::Flush(replication::Lsn safe) {
 }
 
 void Journal::State::FlushBatch(replication::Lsn safe) {
-  if (RotationIsDue()) Rotate();
   std::string_view batch = tail->batch();
   Entry entry;
   entry.lines = batch_lines;
   entry.first = batch_first;
   entry.last = appended;
   entry.safe = safe;
-  active->Write(batch, entry);
+  Write(batch, entry);
   Publish(batch.size(), safe);
   tail->EndBatch();
   batch_lines = 0;
@@ -209,20 +221,31 @@ void Journal::State::Mark(replication::Lsn safe) {
   entry.kind = EntryKind::kMark;
   entry.first = entry.last = appended;
   entry.safe = safe;
-  active->Write({}, entry);
+  Write({}, entry);
   Publish(0, safe);
+}
+
+void Journal::State::Write(std::string_view batch, const Entry& entry) {
+  try {
+    if (!batch.empty() && RotationIsDue()) Rotate();
+    active->Write(batch, entry);
+  } catch (const Error&) {
+    std::lock_guard held(mutex);
+    ++probe.write_errors;
+    throw;
+  }
 }
 
 bool Journal::State::RotationIsDue() const {
   if (active->bytes() == 0) return false;
-  bool old = MicrosecondsNow() - active->created() >= kSegmentAgeMax;
+  bool old = MicrosecondsNow() - active->oldest() >= kSegmentAgeMax;
   return old || active->bytes() >= options.segment_bytes;
 }
 
 void Journal::State::Rotate() {
   Cursor base{meta->epoch(), head.position};
   auto next = std::make_shared<Segment>(options.directory, base, head.offset,
-                                        SegmentContent{0, 0, head.position, 0});
+                                        SegmentContent{.last = head.position});
   // The recorded position must survive the older segments.
   Entry entry;
   entry.kind = EntryKind::kMark;
@@ -292,20 +315,22 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
   dirty_bytes = 0;
   held.unlock();
   auto began = SteadyClock::now();
+  uint64_t took = 0;
   try {
     // Names first, then older before newer: what is durable must always be a beginning.
     if (folder) SyncFolder(options.directory);
-    for (const auto& segment : complete) {
+    std::erase_if(complete, [](const auto& segment) {
       segment->Sync();
-      segment->Seal();
-    }
+      return segment->Seal();
+    });
     newest->Sync();
-  } catch (const Error& error) {
+    took = static_cast<uint64_t>((SteadyClock::now() - began).count());
+    Retain();
+  } catch (const std::exception& error) {
     return Fail(error.what());
   }
-  auto took = static_cast<uint64_t>((SteadyClock::now() - began).count());
-  Retain();
   held.lock();
+  unsealed.insert(unsealed.begin(), complete.begin(), complete.end());
   Assert(target >= durable && target <= recorded, "durable rises up to what was recorded");
   durable = target;
   ++probe.syncs;
@@ -324,31 +349,27 @@ void Journal::State::Fail(const char* reason) {
   if (announce) announce();
 }
 
-// Removes the oldest segments; those that read them keep the open files.
+// Removes the oldest segments, one after another; those that read them keep the open files.
 void Journal::State::Retain() {
-  std::vector<std::shared_ptr<Segment>> removed;
-  {
+  while (auto oldest = Expendable()) {
+    // Where the folder does not let it, none after it may go either: that would be a hole.
+    if (!Segment::Remove(options.directory, oldest->base_cursor())) return;
     std::lock_guard held(mutex);
-    uint64_t total = 0;
-    for (const auto& segment : segments) total += segment->size_on_disk();
-    while (segments.size() > 1 && Exceeds(*segments.front(), total)) {
-      total -= segments.front()->size_on_disk();
-      removed.push_back(segments.front());
-      segments.pop_front();
-    }
-  }
-  for (const auto& segment : removed) {
-    std::error_code ignored;
-    // The lines first: an index without lines is a removal that was interrupted.
-    std::filesystem::remove(Segment::DataPath(options.directory, segment->base_cursor()), ignored);
-    std::filesystem::remove(Segment::IndexPath(options.directory, segment->base_cursor()), ignored);
+    segments.pop_front();
   }
 }
 
-bool Journal::State::Exceeds(const Segment& oldest, uint64_t total) const {
-  if (total > options.retain_bytes) return true;
-  int64_t age = MicrosecondsNow() - oldest.newest();
-  return age > std::chrono::microseconds(options.retain_age).count();
+// The oldest segment when it is too much or too old, complete and durable; otherwise nullptr.
+std::shared_ptr<Segment> Journal::State::Expendable() const {
+  std::lock_guard held(mutex);
+  const auto& oldest = segments.front();
+  if (segments.size() == 1 || (!unsealed.empty() && oldest == unsealed.front())) return nullptr;
+  uint64_t total = 0;
+  for (const auto& segment : segments) total += segment->size_on_disk();
+  int64_t age = MicrosecondsNow() - oldest->newest();
+  bool expendable =
+      total > options.retain_bytes || age > std::chrono::microseconds(options.retain_age).count();
+  return expendable ? oldest : nullptr;
 }
 
 // ---- reading ----
@@ -397,10 +418,12 @@ std::optional<View> Journal::Tail(uint64_t offset, uint64_t max_bytes) const {
 }
 
 std::variant<Slice, Miss> Journal::Read(uint64_t offset, uint64_t max_bytes) const {
-  if (offset >= head().offset) return Miss::kAhead;
+  uint64_t announced = head().offset;
+  if (offset >= announced) return Miss::kAhead;
   std::shared_ptr<Segment> segment = state_->SegmentOf(offset);
   if (!segment) return Miss::kLost;
-  return segment->Read(segment, offset - segment->start(), max_bytes);
+  uint64_t start = segment->start();
+  return segment->Read(segment, offset - start, announced - start, max_bytes);
 }
 
 Probe Journal::probe() const {
@@ -409,6 +432,9 @@ Probe Journal::probe() const {
   probe.segments = state_->segments.size();
   probe.size_bytes = 0;
   for (const auto& segment : state_->segments) probe.size_bytes += segment->size_on_disk();
+  if (probe.segments > 0) {
+    probe.oldest += std::chrono::microseconds(state_->segments.front()->oldest());
+  }
   return probe;
 }
 

@@ -121,7 +121,9 @@ class Journal {
   // before it are repetitions.
   Position appended() const;
   // Adds one finished line (with its '\n') to the batch in memory; nobody sees it before Flush.
-  // Writes the batch by itself when it exceeds 64 KiB. Positions rise strictly: asserted.
+  // Writes the batch by itself when it exceeds 64 KiB. Positions rise strictly: asserted. Throws
+  // like Flush; appended() tells then whether the line was taken in. While the disk is full it
+  // takes in at most one block (256 KiB, or one larger line).
   void Append(Position position, std::string_view line);
   // Writes the batch to the segment, records `safe` beside it and announces it to readers. `safe`
   // is the LSN up to which PostgreSQL may forget once this batch is durable (end of the last whole
@@ -156,7 +158,8 @@ class Journal {
   // in memory, at most `max_bytes` unless one line is larger; nullopt: not in memory (any more),
   // use Read; empty: at the head.
   std::optional<View> Tail(uint64_t offset, uint64_t max_bytes) const;
-  // The same from segment files.
+  // The same from segment files, ending with a written batch. Throws Error when the file cannot be
+  // read.
   std::variant<Slice, Miss> Read(uint64_t offset, uint64_t max_bytes) const;
 
   Probe probe() const;

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <stdexcept>
 
 #include "sidecar/journal/entry.h"
 #include "sidecar/journal/file.h"
@@ -31,6 +32,7 @@ Meta FromJson(const nlohmann::json& json) {
   meta.identity.slot = json.at("slot");
   meta.generation = json.at("generation");
   meta.start = replication::Lsn::Parse(json.at("start").get<std::string>()).value();
+  if (json.at("epoch") != EpochText(meta.epoch())) throw std::runtime_error("another epoch");
   return meta;
 }
 
@@ -43,8 +45,8 @@ Epoch EpochOf(const Identity& identity, uint32_t generation) {
 }
 
 std::optional<Meta> LoadMeta(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / kName)) return std::nullopt;
   std::ifstream in(folder / kName);
-  if (!in) return std::nullopt;
   std::stringstream text;
   text << in.rdbuf();
   try {
@@ -56,6 +58,16 @@ std::optional<Meta> LoadMeta(const std::filesystem::path& folder) {
                 (folder / kName).string() +
                     " cannot be understood: restore it, or move the folder's content away to "
                     "begin a new history");
+  }
+}
+
+void RefuseSegmentsWithoutMeta(const std::filesystem::path& folder) {
+  for (const auto& file : std::filesystem::directory_iterator(folder)) {
+    if (file.path().extension() != ".ndjson" && file.path().extension() != ".idx") continue;
+    throw Error(Error::Kind::kDamaged,
+                (folder / kName).string() +
+                    " is missing although there are segments: restore it, or move the folder's "
+                    "content away to begin a new history");
   }
 }
 

@@ -21,6 +21,8 @@ struct Meta {
 
 // nullopt when there is none; throws Error{kDamaged} when it cannot be understood.
 std::optional<Meta> LoadMeta(const std::filesystem::path& folder);
+// Error{kDamaged} when there are segments all the same: nobody knows then whose they are.
+void RefuseSegmentsWithoutMeta(const std::filesystem::path& folder);
 void SaveMeta(const std::filesystem::path& folder, const Meta& meta);
 
 // A sentence that names what differs; nullopt when `wanted` is the history of `meta`.

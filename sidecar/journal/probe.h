@@ -15,8 +15,9 @@ struct Probe {
   uint64_t write_errors = 0;
   uint64_t recovered_cut_bytes = 0;  // torn end cut off at open
   uint64_t segments = 0;
-  uint64_t size_bytes = 0;                       // segments on disk
-  std::chrono::system_clock::time_point oldest;  // when the oldest retained line was appended
+  uint64_t size_bytes = 0;  // segments on disk
+  // When the oldest retained line was appended; the epoch when there is none.
+  std::chrono::system_clock::time_point oldest;
 };
 
 }  // namespace syncflow::journal

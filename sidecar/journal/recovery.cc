@@ -1,29 +1,40 @@
 #include "sidecar/journal/recovery.h"
 
 #include <algorithm>
-#include <vector>
+#include <map>
+#include <utility>
 
 namespace syncflow::journal {
 namespace {
 
 namespace fs = std::filesystem;
 
-// Bases of all segments in the folder, in order. A file without its partner is a segment that was
-// being created or removed.
-std::vector<Cursor> ListSegments(const fs::path& folder, Epoch epoch) {
-  std::vector<Cursor> bases;
+struct Pair {
+  bool lines = false;  // the .ndjson is there
+  bool index = false;  // the .idx is there
+  bool whole() const { return lines && index; }
+};
+
+std::map<Cursor, Pair> ListPairs(const fs::path& folder, Epoch epoch) {
+  std::map<Cursor, Pair> pairs;
   for (const fs::directory_entry& file : fs::directory_iterator(folder)) {
-    if (file.path().extension() != ".ndjson" && file.path().extension() != ".idx") continue;
+    fs::path extension = file.path().extension();
+    if (extension != ".ndjson" && extension != ".idx") continue;
     auto base = Cursor::Parse(file.path().stem().string());
     if (!base || base->epoch != epoch) {
       throw Error(Error::Kind::kForeign,
                   file.path().string() + " belongs to another history: move it away");
     }
-    bases.push_back(*base);
+    (extension == ".idx" ? pairs[*base].index : pairs[*base].lines) = true;
   }
-  std::sort(bases.begin(), bases.end());
-  bases.erase(std::unique(bases.begin(), bases.end()), bases.end());
-  return bases;
+  return pairs;
+}
+
+[[noreturn]] void Damaged(const std::string& what) {
+  throw Error(Error::Kind::kDamaged,
+              what +
+                  ": restore it from a backup, or move the journal's content away to begin a "
+                  "new history");
 }
 
 // What one pair of files holds.
@@ -53,16 +64,12 @@ class Examiner {
     while (rest.size() >= kEntrySize && Take(rest.substr(0, kEntrySize), trusted))
       rest.remove_prefix(kEntrySize);
     bool whole = found_.sealed && rest.empty() && found_.content.bytes == found_.data_bytes;
-    if (trusted && !whole) {
-      throw Error(Error::Kind::kDamaged,
-                  "segment " + base_.ToString() +
-                      " was complete and is not any more: restore it from a backup, or move the "
-                      "journal's content away to begin a new history");
-    }
+    if (trusted && !whole)
+      Damaged("segment " + base_.ToString() + " was complete and is not any more");
     return found_;
   }
 
-  // Cuts what is not good and makes the rest durable.
+  // Cuts what is not good, and the seal; makes the rest durable.
   uint64_t Cut() {
     uint64_t cut = found_.data_bytes - std::min(found_.data_bytes, found_.content.bytes);
     data_.Truncate(found_.content.bytes);
@@ -98,6 +105,7 @@ class Examiner {
     if (entry.end() > found_.data_bytes) return false;
     if (!trusted && Crc32c(data_.ReadAt(entry.offset, entry.length)) != entry.data_crc)
       return false;
+    if (found_.content.oldest == 0) found_.content.oldest = entry.appended_at;
     found_.content.bytes = entry.end();
     found_.content.last = entry.last;
     return true;
@@ -109,39 +117,72 @@ class Examiner {
   Examined found_;
 };
 
-void Remove(const fs::path& folder, Cursor base) {
-  fs::remove(Segment::DataPath(folder, base));
-  fs::remove(Segment::IndexPath(folder, base));
-}
-
 uint64_t SizeOf(const fs::path& path) {
   std::error_code ignored;
   auto size = fs::file_size(path, ignored);
   return ignored ? 0 : size;
 }
 
+// Takes the segments in order.
+class Recovery {
+ public:
+  explicit Recovery(const fs::path& folder) : folder_(folder) {}
+
+  void Take(Cursor base, const Pair& pair, bool is_last) {
+    bool first = out_.segments.empty();
+    if (first && !pair.lines && !is_last) return Remove(base);
+    bool follows = (first || base.position == out_.last) && (pair.whole() || is_last);
+    if (!follows && (first || sealed_)) {
+      Damaged("the journal is missing a file " + std::string(first ? "of" : "before") +
+              " segment " + base.ToString());
+    }
+    broken_ = broken_ || !follows;
+    broken_ ? Drop(base) : Keep(base, is_last);
+  }
+
+  Recovered Finish() && { return std::move(out_); }
+
+ private:
+  void Keep(Cursor base, bool is_last) {
+    Examiner examiner(folder_, base);
+    Examined found = examiner.Examine();
+    // The last one will be written on, so it loses its seal.
+    if (!found.sealed || is_last) out_.cut_bytes += examiner.Cut();
+    if (!out_.segments.empty() && !sealed_) out_.unsealed.push_back(out_.segments.back());
+    uint64_t start = out_.segments.empty() ? 0 : out_.segments.back()->end();
+    out_.segments.push_back(std::make_shared<Segment>(folder_, base, start, found.content));
+    out_.last = found.content.last;
+    out_.safe = std::max(out_.safe, found.safe);
+    sealed_ = found.sealed;
+  }
+
+  void Drop(Cursor base) {
+    out_.cut_bytes += SizeOf(Segment::DataPath(folder_, base));
+    Remove(base);
+  }
+
+  void Remove(Cursor base) {
+    if (!Segment::Remove(folder_, base)) {
+      throw Error(Error::Kind::kUnusable, "cannot remove segment " + base.ToString() + " from " +
+                                              folder_.string() +
+                                              ": let the sidecar's user write to the folder");
+    }
+  }
+
+  const fs::path& folder_;
+  Recovered out_;
+  bool sealed_ = false;  // the last of out_.segments
+  bool broken_ = false;  // nothing after it can be kept
+};
+
 }  // namespace
 
 Recovered Recover(const fs::path& folder, Epoch epoch) {
-  Recovered out;
-  bool broken = false;
-  for (Cursor base : ListSegments(folder, epoch)) {
-    broken = broken || (!out.segments.empty() && base.position != out.last);
-    if (broken) {
-      out.cut_bytes += SizeOf(Segment::DataPath(folder, base));
-      Remove(folder, base);
-      continue;
-    }
-    Examiner examiner(folder, base);
-    Examined found = examiner.Examine();
-    if (!found.sealed) out.cut_bytes += examiner.Cut();
-    uint64_t start = out.segments.empty() ? 0 : out.segments.back()->end();
-    out.segments.push_back(std::make_shared<Segment>(folder, base, start, found.content));
-    out.last = found.content.last;
-    out.safe = std::max(out.safe, found.safe);
-  }
+  Recovery recovery(folder);
+  auto pairs = ListPairs(folder, epoch);
+  for (const auto& [base, pair] : pairs) recovery.Take(base, pair, base == pairs.rbegin()->first);
   SyncFolder(folder);
-  return out;
+  return std::move(recovery).Finish();
 }
 
 }  // namespace syncflow::journal

@@ -1,5 +1,6 @@
 #include "sidecar/journal/segment.h"
 
+#include <algorithm>
 #include <chrono>
 
 namespace syncflow::journal {
@@ -13,11 +14,11 @@ Segment::Segment(const std::filesystem::path& folder, Cursor base, uint64_t star
                  const SegmentContent& content)
     : base_(base),
       start_(start),
-      created_(MicrosecondsNow()),
       data_(File::Open(DataPath(folder, base))),
       index_(File::Open(IndexPath(folder, base))),
       bytes_(content.bytes),
       entries_(content.entries),
+      oldest_(content.oldest),
       newest_(content.newest) {}
 
 std::filesystem::path Segment::DataPath(const std::filesystem::path& folder, Cursor base) {
@@ -26,6 +27,15 @@ std::filesystem::path Segment::DataPath(const std::filesystem::path& folder, Cur
 
 std::filesystem::path Segment::IndexPath(const std::filesystem::path& folder, Cursor base) {
   return folder / (base.ToString() + ".idx");
+}
+
+// The lines first: an index without lines is a removal that was interrupted.
+bool Segment::Remove(const std::filesystem::path& folder, Cursor base) {
+  std::error_code error;
+  std::filesystem::remove(DataPath(folder, base), error);
+  if (!error) std::filesystem::remove(IndexPath(folder, base), error);
+  SyncFolder(folder);
+  return !error;
 }
 
 void Segment::Write(std::string_view batch, Entry entry) {
@@ -38,6 +48,7 @@ void Segment::Write(std::string_view batch, Entry entry) {
   if (!batch.empty()) data_.WriteAt(offset, batch);
   EntryBytes bytes = EncodeEntry(entry);
   index_.WriteAt(number * kEntrySize, {bytes.data(), bytes.size()});
+  if (offset == 0 && !batch.empty()) oldest_.store(entry.appended_at, std::memory_order_relaxed);
   newest_.store(entry.appended_at, std::memory_order_relaxed);
   // Index first: whoever sees the bytes must find their entry.
   entries_.store(number + 1, std::memory_order_release);
@@ -49,7 +60,7 @@ void Segment::Sync() {
   index_.Sync();
 }
 
-void Segment::Seal() {
+bool Segment::Seal() {
   uint64_t number = entries_.load(std::memory_order_acquire);
   Entry seal = number == 0 ? Entry{} : EntryAt(number - 1);
   seal.kind = EntryKind::kSeal;
@@ -59,8 +70,14 @@ void Segment::Seal() {
   seal.length = 0;
   seal.data_crc = Crc32c("");
   EntryBytes bytes = EncodeEntry(seal);
-  index_.WriteAt(number * kEntrySize, {bytes.data(), bytes.size()});
+  try {
+    index_.WriteAt(number * kEntrySize, {bytes.data(), bytes.size()});
+  } catch (const Error& error) {
+    if (error.kind() != Error::Kind::kDiskFull) throw;
+    return false;
+  }
   index_.Sync();
+  return true;
 }
 
 Entry Segment::EntryAt(uint64_t number) const {
@@ -108,13 +125,13 @@ uint64_t Segment::Find(Position position) const {
   return entry.end() - rest.size();
 }
 
-Slice Segment::Read(const std::shared_ptr<const Segment>& self, uint64_t offset,
+Slice Segment::Read(const std::shared_ptr<const Segment>& self, uint64_t offset, uint64_t announced,
                     uint64_t max_bytes) const {
+  uint64_t limit = offset + std::min(max_bytes, announced - offset);
   uint64_t number = FirstEntry([&](const Entry& entry) { return entry.end() > offset; });
   Entry last = EntryAt(number);
   // The last entry that still fits; entries follow each other without a gap.
-  uint64_t beyond =
-      FirstEntry([&](const Entry& entry) { return entry.end() > offset + max_bytes; });
+  uint64_t beyond = FirstEntry([&](const Entry& entry) { return entry.end() > limit; });
   if (beyond > number + 1) last = EntryAt(beyond - 1);
   return {self, data_.fd(), offset, last.end() - offset, last.last};
 }

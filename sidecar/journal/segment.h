@@ -19,8 +19,10 @@ namespace syncflow::journal {
 struct SegmentContent {
   uint64_t bytes = 0;
   uint64_t entries = 0;
-  Position last;       // base when there are no lines
-  int64_t newest = 0;  // when the last entry was written, microseconds since 1970
+  Position last;  // base when there are no lines
+  // Microseconds since 1970; 0 when there are none.
+  int64_t oldest = 0;  // when the first lines were written
+  int64_t newest = 0;  // when the last entry was written
 };
 
 class Segment {
@@ -31,19 +33,22 @@ class Segment {
 
   static std::filesystem::path DataPath(const std::filesystem::path& folder, Cursor base);
   static std::filesystem::path IndexPath(const std::filesystem::path& folder, Cursor base);
+  // Removes both names, durably: otherwise a power cut could bring an older segment back and not
+  // its successor. False when the folder does not let it.
+  static bool Remove(const std::filesystem::path& folder, Cursor base);
 
   // ---- ingest thread ----
 
   // Writes the batch and its entry; offset, length, checksum and time are filled in. Not announced
   // yet. When it throws, the same call may be repeated.
   void Write(std::string_view batch, Entry entry);
-  int64_t created() const { return created_; }
 
   // ---- sync thread ----
 
   void Sync();
-  // Declares the segment complete. Only after the last Write, and after Sync.
-  void Seal();
+  // Declares the segment complete. Only after the last Write, and after Sync. False when the disk
+  // is full: try again later, a segment without a seal is only slower to open.
+  bool Seal();
 
   // ---- any thread ----
 
@@ -55,12 +60,15 @@ class Segment {
   uint64_t size_on_disk() const {
     return bytes() + entries_.load(std::memory_order_acquire) * kEntrySize;
   }
+  int64_t oldest() const { return oldest_.load(std::memory_order_relaxed); }
   int64_t newest() const { return newest_.load(std::memory_order_relaxed); }
 
   // Offset in the file of the first line after `position`; the end when there is none.
   uint64_t Find(Position position) const;
-  // Whole batches from `offset` (in the file), at least one, at most `max_bytes` otherwise.
-  Slice Read(const std::shared_ptr<const Segment>& self, uint64_t offset, uint64_t max_bytes) const;
+  // Whole batches from `offset` to at most `announced` (both in the file): at least one, at most
+  // `max_bytes` otherwise.
+  Slice Read(const std::shared_ptr<const Segment>& self, uint64_t offset, uint64_t announced,
+             uint64_t max_bytes) const;
 
  private:
   Entry EntryAt(uint64_t number) const;
@@ -70,11 +78,11 @@ class Segment {
 
   Cursor base_;
   uint64_t start_;
-  int64_t created_;
   File data_;
   File index_;
   std::atomic<uint64_t> bytes_;
   std::atomic<uint64_t> entries_;
+  std::atomic<int64_t> oldest_;
   std::atomic<int64_t> newest_;
 };
 

@@ -14,20 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class JournalTest : public JournalRig {
- protected:
-  Error::Kind Refusal(const std::function<void()>& action) {
-    try {
-      action();
-    } catch (const Error& error) {
-      sentence_ = error.what();
-      return error.kind();
-    }
-    ADD_FAILURE() << "nothing was refused";
-    return Error::Kind::kIo;
-  }
-  std::string sentence_;
-};
+class JournalTest : public JournalRig {};
 
 TEST_F(JournalTest, NobodySeesALineBeforeItIsFlushed) {
   Journal& journal = Open();

@@ -15,7 +15,7 @@ class RecoveryTest : public JournalRig {
   // A small journal of three transactions, closed.
   void Write() {
     Open();
-    for (uint64_t commit : {0x2000, 0x3000, 0x4000}) Append(commit, 3, 120);
+    for (uint64_t commit : {0x2000u, 0x3000u, 0x4000u}) Append(commit, 3, 120);
     Close();
     data_ = Files(".ndjson").back();
     index_ = Files(".idx").back();
@@ -129,14 +129,7 @@ TEST_F(RecoveryTest, TornSegmentTakesItsSuccessorsWithIt) {
   options_.sync_interval = std::chrono::hours(1);  // nothing is sealed before the end
   Open();
   for (uint64_t commit = 0x2000; commit < 0x2100; commit += 8) Append(commit, 1, 500);
-  // As after a power cut: the files as they are while the journal is open, without its closing
-  // sync.
-  path copy = options_.directory;
-  copy += "-copy";
-  std::filesystem::copy(options_.directory, copy);
-  Close();
-  std::filesystem::remove_all(options_.directory);
-  std::filesystem::rename(copy, options_.directory);
+  Crash();
   auto files = Files(".ndjson");
   ASSERT_GT(files.size(), 3u);
   std::filesystem::resize_file(files[1], 700);
@@ -176,7 +169,15 @@ TEST_F(RecoveryTest, PositionSurvivesRotationAndRetention) {
 TEST_F(RecoveryTest, MetaThatCannotBeReadIsLoud) {
   Write();
   Put(options_.directory / "meta.json", "{");
-  EXPECT_THROW(Open(), Error);
+  EXPECT_EQ(Refusal([&] { Open(); }), Error::Kind::kDamaged);
+}
+
+TEST_F(RecoveryTest, MetaThatContradictsItsEpochIsLoud) {
+  Write();
+  std::string meta = Content(options_.directory / "meta.json");
+  meta.replace(meta.find("\"app\""), 5, "\"abc\"");
+  Put(options_.directory / "meta.json", meta);
+  EXPECT_EQ(Refusal([&] { Open(); }), Error::Kind::kDamaged);
 }
 
 }  // namespace
