@@ -29,7 +29,7 @@ constexpr milliseconds kRetrySpace{500};
 constexpr milliseconds kServerWaits{5};
 constexpr seconds kFinishMax{4};
 constexpr uint64_t kBurstBytes = 8 << 10;
-constexpr std::chrono::microseconds kBurstNap{200};
+constexpr std::chrono::microseconds kBurstNap{500};
 
 // A connection attempt ends at once when the pipeline is stopped.
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {

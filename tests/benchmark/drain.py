@@ -11,7 +11,7 @@ import time
 
 import bench
 
-SHAPES = {"100-row transactions": (100, 400_000), "1-row transactions": (1, 100_000)}
+SHAPES = {"100-row transactions": (100, 400_000), "1-row transactions": (1, 200_000)}
 
 FILL = """
 DO $$ BEGIN
