@@ -135,11 +135,6 @@ Line Slot() {
           "must be a slot name: 1 to 63 of the characters a-z, 0-9 and _"};
 }
 
-Line Plugin() {
-  return {[](const std::string& text) { return text == "wal2json"; },
-          "must be wal2json, the only plugin this version reads"};
-}
-
 Line Identifier() {
   return {[](const std::string& text) { return !text.empty() && text.size() <= 63; },
           "must be a name of 1 to 63 bytes"};
@@ -200,7 +195,8 @@ std::vector<Option> MakeOptions() {
       postgres("schema", &Postgres::schema, Identifier()),
       postgres("initialize", &Postgres::initialize, Flag{}),
       replication("slot", &Replication::slot, Slot()),
-      replication("plugin", &Replication::plugin, Plugin()),
+      replication("plugin", &Replication::plugin, Choice<Plugin>{{"auto", "wal2json", "pgoutput"}}),
+      replication("publication", &Replication::publication, Identifier()),
       journal("directory", &Journal::directory, Folder()),
       journal("segment_size", &Journal::segment_size, Size{kMiB, kGiB}),
       journal("retain_size", &Journal::retain_size, Size{2 * kMiB, 8192 * kGiB}),

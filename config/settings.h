@@ -24,13 +24,19 @@ struct Postgres {
   bool initialize = true;
 };
 
+enum class Plugin { kAuto, kWal2Json, kPgOutput };
+
 struct Replication {
   // The logical replication slot, created at the first start; 1 to 63 of the characters a-z, 0-9
   // and _. It makes PostgreSQL keep WAL until the journal has it: drop it when the sidecar goes for
   // good.
   std::string slot = "syncflow_sidecar";
-  // The output plugin of the slot. wal2json is the only one this version reads.
-  std::string plugin = "wal2json";
+  // The output plugin of the slot: wal2json, pgoutput, or auto: that of an existing slot, and for a
+  // new one wal2json where the server has and allows it, else pgoutput. Cursors are the same.
+  Plugin plugin = Plugin::kAuto;
+  // The publication that pgoutput reads; created before the slot where it is missing and
+  // postgres.initialize is true.
+  std::string publication = "syncflow_sidecar";
 };
 
 struct Journal {

@@ -12,7 +12,8 @@ namespace syncflow::replication {
 // Microseconds since 1970, UTC: the server's clock at commit.
 using CommitTime = int64_t;
 
-// One committed operation. `operation` borrows from the decoder and is valid until its next call.
+// One committed operation. `operation` borrows from the decoder and the payload it was given, and
+// is valid until the next call.
 struct Change {
   adapter::OperationView operation;
   Lsn commit_lsn;      // of the transaction's commit record: the same for every plugin

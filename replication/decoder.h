@@ -30,7 +30,8 @@ using Event = std::variant<Begin, Change, Commit, Other>;
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  // A Change borrows from the decoder until the next call. Throws DecodeError.
+  // A Change borrows from the payload and from the decoder, until the next call at most. Throws
+  // DecodeError.
   virtual Event Decode(std::string_view payload) = 0;
 };
 

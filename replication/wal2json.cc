@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cstring>
 
+#include "replication/columns.h"
 #include "replication/error.h"
 #include "replication/timestamp.h"
 
@@ -13,50 +14,6 @@ namespace syncflow::replication {
 namespace json = simdjson::ondemand;
 
 namespace {
-
-// The columns the feed carries, as bits, so that a missing one is noticed.
-enum Column : unsigned {
-  kId = 1,
-  kType = 2,
-  kCollection = 4,
-  kDocId = 8,
-  kData = 16,
-  kTimestamp = 32,
-  kClientId = 64,
-  kSynced = 128,
-  kVectorClock = 256,
-  kAll = 511,
-};
-
-constexpr struct {
-  std::string_view name;
-  Column column;
-} kColumns[] = {
-    {"id", kId},
-    {"type", kType},
-    {"collection", kCollection},
-    {"doc_id", kDocId},
-    {"data", kData},
-    {"timestamp", kTimestamp},
-    {"client_id", kClientId},
-    {"synced", kSynced},
-    {"vector_clock", kVectorClock},
-};
-
-// Column of a name; 0 for one the feed does not carry (received_at, or an application's own).
-unsigned ColumnOf(std::string_view name) {
-  for (const auto& entry : kColumns) {
-    if (entry.name == name) return entry.column;
-  }
-  return 0;
-}
-
-std::string NameOfMissing(unsigned seen) {
-  for (const auto& entry : kColumns) {
-    if ((seen & entry.column) == 0) return std::string(entry.name);
-  }
-  return "";
-}
 
 Lsn ToLsn(std::string_view text) {
   auto lsn = Lsn::Parse(text);
@@ -213,10 +170,7 @@ Commit Wal2Json::State::CommitTransaction(const Envelope& envelope) {
 
 Change Wal2Json::State::NextChange(unsigned seen) {
   if (!open) throw DecodeError("wal2json sent a change outside a transaction");
-  if (seen != kAll) {
-    throw DecodeError("the operations table has no column '" + NameOfMissing(seen) +
-                      "': restore it, the feed cannot be built without it");
-  }
+  RequireAllColumns(seen);
   Change next = change;
   ++change.index;
   return next;

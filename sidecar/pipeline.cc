@@ -8,7 +8,6 @@
 #include <thread>
 #include <utility>
 
-#include "replication/wal2json.h"
 #include "sidecar/log/log.h"
 
 namespace syncflow {
@@ -85,7 +84,7 @@ void Pipeline::Stream() {
   ++probe_.connects_ok;
   backoff_.Reset();
   stream_ = &stream;
-  decoder_ = std::make_unique<replication::Wal2Json>();
+  decoder_ = upstream_.MakeDecoder();
   encoder_.emplace(*journal_.epoch(), options_.line_bytes_max);
   in_transaction_ = false;
   safe_ = journal_.recorded();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "replication/pgoutput.h"
 #include "replication/preflight.h"
+#include "replication/publication.h"
 #include "replication/wal2json.h"
 #include "sidecar/log/log.h"
 
@@ -10,7 +12,8 @@ namespace syncflow {
 namespace {
 
 constexpr const char* kTable = "operations";
-constexpr const char* kPlugin = "wal2json";
+constexpr const char* kWal2Json = "wal2json";
+constexpr const char* kPgOutput = "pgoutput";
 constexpr std::chrono::milliseconds kStatusInterval{1000};
 
 // A quarter of the server's patience, so that three updates may be late before it gives up.
@@ -38,7 +41,7 @@ replication::Stream Upstream::Open(replication::Probe& probe) {
   BindToSlot(connection, replication::IdentifySystem(connection));
   replication::StreamOptions stream;
   stream.slot = options_.slot;
-  stream.plugin_options = replication::Wal2JsonOptions(options_.schema, kTable);
+  stream.plugin_options = PluginOptions();
   // What is recorded may not be durable yet; that only bounds what is confirmed.
   stream.start = journal_.recorded();
   stream.status_interval = StatusInterval(facts.wal_sender_timeout);
@@ -74,7 +77,7 @@ void Upstream::BindToSlot(adapter::Connection& connection,
   }
   auto slot = replication::FindSlot(connection, options_.slot);
   if (slot) {
-    replication::CheckSlot(*slot, kPlugin, system.database);
+    Require(connection, *slot, system.database);
     if (bound) return CheckAgainstJournal(*slot, system);
     // A new journal at an old slot: what the slot has confirmed was kept elsewhere and is not
     // served from here.
@@ -90,11 +93,61 @@ void Upstream::BindToSlot(adapter::Connection& connection,
                           journal_.recorded().ToString(),
                       "find out who dropped it (a failover keeps no slots)");
   }
-  replication::Lsn start = replication::CreateSlot(connection, options_.slot, kPlugin);
+  replication::Lsn start = CreateSlot(connection);
   journal_.Bind(identity, start);
   log::Info("upstream", "created the replication slot",
-            {{"slot", options_.slot}, {"from", start.ToString()}});
+            {{"slot", options_.slot}, {"plugin", plugin_}, {"from", start.ToString()}});
 }
+
+// ---- the plugin ----
+
+std::unique_ptr<replication::Decoder> Upstream::MakeDecoder() const {
+  if (plugin_ == kPgOutput) return std::make_unique<replication::PgOutput>(options_.schema, kTable);
+  return std::make_unique<replication::Wal2Json>();
+}
+
+std::string Upstream::PluginOptions() const {
+  if (plugin_ == kPgOutput) return replication::PgOutputOptions(options_.publication);
+  return replication::Wal2JsonOptions(options_.schema, kTable);
+}
+
+// Throws when the slot cannot be read with the plugin that is asked for.
+void Upstream::Require(adapter::Connection& connection, const replication::Slot& slot,
+                       const std::string& database) {
+  bool pgoutput = options_.plugin == Plugin::kPgOutput ||
+                  (options_.plugin == Plugin::kAuto && slot.plugin == kPgOutput);
+  plugin_ = pgoutput ? kPgOutput : kWal2Json;
+  replication::CheckSlot(slot, plugin_, database);
+  if (pgoutput)
+    replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
+}
+
+replication::Lsn Upstream::CreateSlot(adapter::Connection& connection) {
+  if (options_.plugin == Plugin::kPgOutput) return CreateSlot(connection, kPgOutput);
+  try {
+    return CreateSlot(connection, kWal2Json);
+  } catch (const adapter::Error& error) {
+    // Not installed, or not allowed.
+    bool missing = error.sqlstate() == "58P01" || error.sqlstate() == "42501";
+    if (options_.plugin != Plugin::kAuto || !missing) throw;
+    log::Info("upstream", "wal2json cannot be used, so the slot is created with pgoutput",
+              {{"reason", error.what()}});
+  }
+  return CreateSlot(connection, kPgOutput);
+}
+
+replication::Lsn Upstream::CreateSlot(adapter::Connection& connection, const std::string& plugin) {
+  if (plugin == kPgOutput) {
+    if (options_.initialize)
+      replication::CreatePublication(connection, options_.publication, options_.schema, kTable);
+    replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
+  }
+  replication::Lsn start = replication::CreateSlot(connection, options_.slot, plugin);
+  plugin_ = plugin;
+  return start;
+}
+
+// ---- the history ----
 
 // The same cluster after a failover or a restore to a point in time: its WAL is no longer the
 // journal's.

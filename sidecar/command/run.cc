@@ -40,6 +40,8 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   upstream.schema = settings.postgres.schema;
   upstream.initialize = settings.postgres.initialize;
   upstream.slot = settings.replication.slot;
+  upstream.plugin = static_cast<Plugin>(settings.replication.plugin);
+  upstream.publication = settings.replication.publication;
   bool trigger = settings.notify.mode == config::NotifyMode::kTrigger;
   upstream.notify = trigger ? adapter::NotifyMode::kTrigger : adapter::NotifyMode::kOff;
   options.pipeline.line_bytes_max = settings.feed.line_max;
@@ -48,7 +50,7 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   return options;
 }
 
-// Both enumerations have the same order.
+// Enumerations of both sides have the same order.
 log::Level LevelOf(const config::Log& settings) {
   return static_cast<log::Level>(settings.level);
 }

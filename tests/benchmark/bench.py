@@ -11,8 +11,11 @@ sys.path[:0] = [os.path.join(HERE, "..", "blackbox"), os.path.join(HERE, "..", "
 
 from rig import Rig  # noqa: E402
 
-PLUGIN_OPTIONS = ("format-version=2", "add-tables=public.operations", "actions=insert", "include-lsn=true",
-                  "include-xids=true", "include-timestamp=true", "include-types=false")
+PLUGIN_OPTIONS = {
+    "wal2json": ("format-version=2", "add-tables=public.operations", "actions=insert", "include-lsn=true",
+                 "include-xids=true", "include-timestamp=true", "include-types=false"),
+    "pgoutput": ("proto_version=1", "publication_names=syncflow_sidecar"),
+}
 
 
 def rig():

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Draining a filled slot: the sidecar (journal synced, one consumer reading everything) beside pg_recvlogical
-writing the same plugin's output to a file. The two take turns over copies of one slot, so each round compares
+"""Draining a filled slot, with each plugin: the sidecar (journal synced, one consumer reading everything) beside
+pg_recvlogical writing the same plugin's output to a file. The two take turns over copies of one slot, so each round compares
 them on the same WAL."""
 
 import argparse
@@ -26,9 +26,9 @@ DO $$ BEGIN
 END $$"""
 
 
-def fill(server, base, rows, total):
+def fill(server, base, plugin, rows, total):
     server.execute("TRUNCATE operations")
-    server.execute("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", base)
+    server.execute("SELECT pg_create_logical_replication_slot(%s, %s)", base, plugin)
     server.execute(FILL % {"transactions": total // rows, "rows": rows, "name": base})
     return server.execute("SELECT pg_current_wal_flush_lsn()::text")[0][0]
 
@@ -41,11 +41,11 @@ def drop_slot(server, name):
     server.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s AND NOT active", name)
 
 
-def pg_recvlogical(server, slot, end):
+def pg_recvlogical(server, slot, end, plugin):
     output = os.path.join(server.folder, "recvlogical.out")
     command = [os.path.join(server.server.bin, "pg_recvlogical"), "-d", server.server.url, "--slot", slot, "--start",
                "--endpos", end, "-f", output, "--no-loop"]
-    for option in bench.PLUGIN_OPTIONS:
+    for option in bench.PLUGIN_OPTIONS[plugin]:
         command += ["-o", option]
     began = time.monotonic()
     subprocess.run(command, check=True)
@@ -86,8 +86,8 @@ def processor_seconds(pid):
 
 
 def sidecar_drain(server, slot, total):
-    sidecar = server.sidecar(slot, **{"replication.slot": slot, "postgres.initialize": False, "notify.watch": False,
-                                      "log.level": "warning"})
+    sidecar = server.sidecar(slot, **{"replication.slot": slot, "replication.plugin": "auto", "postgres.initialize": False,
+                                      "notify.watch": False, "log.level": "warning"})
     began = time.monotonic()
     sidecar.start()
     Reader(sidecar.feed).read(total)
@@ -98,15 +98,15 @@ def sidecar_drain(server, slot, total):
     return elapsed, processor
 
 
-def measure(server, title, rows, total, rounds):
-    base = f"base_{rows}"
-    end = fill(server, base, rows, total)
+def measure(server, plugin, title, rows, total, rounds):
+    base = f"base_{plugin}_{rows}"
+    end = fill(server, base, plugin, rows, total)
     reference, ours, cost = [], [], []
     for number in range(rounds + 1):
         a, b = f"a_{rows}_{number}", f"b_{rows}_{number}"
         copy_slot(server, base, a)
         copy_slot(server, base, b)
-        elapsed_reference = pg_recvlogical(server, a, end)
+        elapsed_reference = pg_recvlogical(server, a, end, plugin)
         elapsed, processor = sidecar_drain(server, b, total)
         drop_slot(server, a)
         drop_slot(server, b)
@@ -117,7 +117,7 @@ def measure(server, title, rows, total, rounds):
         cost.append(processor / total * 1e6)
     drop_slot(server, base)
     ratio = bench.median([mine / theirs for mine, theirs in zip(ours, reference)])
-    return [title, f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", f"{bench.median(cost):.2f}"]
+    return [f"{plugin}, {title}", f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", f"{bench.median(cost):.2f}"]
 
 
 def main():
@@ -126,9 +126,11 @@ def main():
     rounds = parser.parse_args().rounds
     with bench.rig() as server:
         bench.create_schema(server)
-        rows = [measure(server, title, *shape, rounds) for title, shape in SHAPES.items()]
+        server.execute("CREATE PUBLICATION syncflow_sidecar FOR TABLE ONLY operations WITH (publish = 'insert')")
+        rows = [measure(server, plugin, title, *shape, rounds)
+                for plugin in bench.PLUGIN_OPTIONS for title, shape in SHAPES.items()]
     bench.table(f"drain: changes a second, medians of {rounds} rounds, the two in turn",
-                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "own CPU us/change (goal <= 2)"], rows)
+                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "own CPU us/change (goal <= 2, pgoutput 1.5)"], rows)
 
 
 if __name__ == "__main__":

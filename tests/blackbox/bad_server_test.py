@@ -3,6 +3,7 @@ itself."""
 
 import os
 import re
+import tempfile
 import unittest
 
 from case import Case
@@ -70,6 +71,19 @@ class Server(Case):
         rig.server.reload()
         self.assert_recovers(rig, sidecar)
 
+    def test_missing_wal2json_is_done_without_where_the_plugin_is_left_open(self):
+        """The server finds pgoutput and nothing else."""
+        plugins = self.enterContext(tempfile.TemporaryDirectory())
+        os.chmod(plugins, 0o755)
+        rig = self.rig()
+        library = os.path.join(rig.server.bin, "..", "lib", "pgoutput.so")
+        os.symlink(library, os.path.join(plugins, "pgoutput.so"))
+        rig.server.set("dynamic_library_path", f"'{plugins}'")
+        rig.server.reload()
+        sidecar = rig.sidecar(**{"replication.plugin": "auto"}).start()
+        self.assert_recovers(rig, sidecar)
+        sidecar.wait_log("wal2json cannot be used.*pgoutput.*could not access")
+
 
 class RefusedPlugin(Case):
     """output_plugin_libraries, from PostgreSQL 15.19 and its siblings on."""
@@ -87,11 +101,22 @@ class RefusedPlugin(Case):
 
     def test_at_the_first_start(self):
         sidecar = self.server.sidecar().start()
-        self.assert_retries(sidecar, "wal2json", re.escape(self.REMEDY))
+        self.assert_retries(sidecar, "library .wal2json", re.escape(self.REMEDY))
         self.allow()
         sidecar.wait_ready()
         self.commit(self.server, "after")
         self.assert_delivers(self.server, sidecar, ["after"])
+
+    def test_where_the_plugin_is_left_open(self):
+        """pgoutput instead, with the reason; it stays when wal2json is allowed later."""
+        sidecar = self.server.sidecar(**{"replication.plugin": "auto"}).start_ready()
+        sidecar.wait_log("wal2json cannot be used.*pgoutput.*may not be used")
+        self.commit(self.server, "before")
+        self.allow()
+        sidecar.terminate()
+        self.commit(self.server, "meanwhile")
+        sidecar.start_ready()
+        self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])
 
     def test_since_an_upgrade(self):
         """The slot exists; what is committed while the plugin is refused comes afterwards."""
@@ -101,7 +126,7 @@ class RefusedPlugin(Case):
         self.server.execute("ALTER SYSTEM RESET output_plugin_libraries")
         self.server.server.stop()
         self.server.server.start()
-        self.assert_retries(sidecar, "wal2json", re.escape(self.REMEDY))
+        self.assert_retries(sidecar, "library .wal2json", re.escape(self.REMEDY))
         self.commit(self.server, "meanwhile")
         self.allow()
         self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])

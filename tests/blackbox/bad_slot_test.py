@@ -26,6 +26,35 @@ class Slot(Case):
         self.commit(self.server, "after")
         self.assert_delivers(self.server, sidecar, ["after"])
 
+    def test_without_its_publication(self):
+        """Nothing is created where the settings forbid it; the sentence has the statement."""
+        self.server.sidecar("schema").start_ready().terminate()
+        sidecar = self.server.sidecar(
+            **{"replication.plugin": "pgoutput", "postgres.initialize": False}
+        ).start()
+        self.assert_retries(sidecar, "'syncflow_sidecar' does not exist", "CREATE PUBLICATION")
+        self.assertEqual(self.server.execute("SELECT count(*) FROM pg_replication_slots")[0][0], 1)
+        self.server.execute(
+            "CREATE PUBLICATION syncflow_sidecar FOR TABLE ONLY public.operations"
+            " WITH (publish = 'insert')"
+        )
+        sidecar.wait_ready()
+        self.commit(self.server, "after")
+        self.assert_delivers(self.server, sidecar, ["after"])
+
+    def test_that_lost_its_publication(self):
+        """What was written meanwhile waits until the publication is back."""
+        sidecar = self.server.sidecar(**{"replication.plugin": "pgoutput"}).start_ready()
+        self.commit(self.server, "before")
+        self.assert_delivers(self.server, sidecar, ["before"])
+        sidecar.terminate()
+        self.server.execute("ALTER PUBLICATION syncflow_sidecar DROP TABLE operations")
+        sidecar.start()
+        self.assert_retries(sidecar, "does not contain the table", "ADD TABLE ONLY")
+        self.server.execute("ALTER PUBLICATION syncflow_sidecar ADD TABLE ONLY operations")
+        self.commit(self.server, "after")
+        self.assert_delivers(self.server, sidecar, ["before", "after"])
+
     def test_of_another_database(self):
         sidecar = self.server.sidecar()
         self.server.execute("CREATE DATABASE elsewhere")

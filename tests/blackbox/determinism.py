@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""One history, read through three fresh journals, gives the same bytes under the same cursors three
-times.
+"""One history, read through four fresh journals and two plugins, gives the same bytes under the same
+cursors four times.
 
 The first sidecar streams live while the writers write and is killed in the middle; the second
-streams live undisturbed; the third was away during all of it and reads the backlog in one go. Each
-has its own slot. Their journals' segment files are compared with what went over the wire as well:
+streams live undisturbed; the third was away during all of it and reads the backlog in one go; the
+fourth streams with pgoutput, the others with wal2json. Each has its own slot. Their journals' segment files are compared with what went over the wire as well:
 bytes on disk are bytes on the wire.
 """
 
@@ -38,9 +38,16 @@ def first_difference(one, other):
 
 def compare(rig, operations, seed):
     """What differs; empty if nothing does."""
-    killed, undisturbed, later = [
-        rig.sidecar(name, **{"journal.segment_size": "1MiB"}).start_ready()
-        for name in ("killed", "undisturbed", "later")
+    killed, undisturbed, later, pgoutput = sidecars = [
+        rig.sidecar(
+            name, **{"journal.segment_size": "1MiB", "replication.plugin": plugin}
+        ).start_ready()
+        for name, plugin in (
+            ("killed", "wal2json"),
+            ("undisturbed", "wal2json"),
+            ("later", "wal2json"),
+            ("pgoutput", "pgoutput"),
+        )
     ]
     later.terminate()
     writers = rig.stops(Writers(rig.server.url, seed, limit=operations, rest=0)).start()
@@ -52,16 +59,17 @@ def compare(rig, operations, seed):
     writers.join()
     writers.resolve()
     later.start_ready()
-    read = [
-        read_all(rig, sidecar, set(writers.committed())) for sidecar in (killed, undisturbed, later)
-    ]
+    pgoutput.kill()
+    pgoutput.start()
+    read = [read_all(rig, sidecar, set(writers.committed())) for sidecar in sidecars]
     pairs = {
         "killed against undisturbed": (read[0], read[1]),
         "later against undisturbed": (read[2], read[1]),
+        "pgoutput against wal2json": (read[3], read[1]),
     }
     pairs |= {
         f"journal against wire of {sidecar.slot}": (segments(sidecar), lines)
-        for sidecar, lines in zip((killed, undisturbed, later), read)
+        for sidecar, lines in zip(sidecars, read)
     }
     return [
         f"{name}: {first_difference(*pair)}" for name, pair in pairs.items() if pair[0] != pair[1]

@@ -85,7 +85,7 @@ const std::vector<Mistake> kMore = {
     {"replication:\n  slot: Upper\n", "5:9", "must be a slot name"},
     {"replication:\n  slot: with-dash\n", "5:9", "must be a slot name"},
     {"replication:\n  slot: " + std::string(64, 'a') + "\n", "5:9", "must be a slot name"},
-    {"replication:\n  plugin: pgoutput\n", "5:11", "must be wal2json"},
+    {"replication:\n  plugin: test_decoding\n", "5:11", "must be one of: auto, wal2json, pgoutput"},
     {"journal:\n  directory: ''\n", "5:14", "path of a folder"},
     {"journal:\n  segment_size: many\n", "5:17", "a size like 64MiB"},
     {"journal:\n  segment_size: -1\n", "5:17", "from 1MiB to 1GiB, not '-1'"},

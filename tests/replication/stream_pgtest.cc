@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "adapter/schema.h"
+#include "replication/pgoutput.h"
 #include "replication/preflight.h"
+#include "replication/publication.h"
 #include "replication/slot.h"
 #include "replication/wal2json.h"
 #include "tests/support/postgres.h"
@@ -58,8 +60,15 @@ class StreamTest : public ::testing::Test {
 
   // Ids of the operations of the next `transactions` transactions that have any.
   std::vector<std::string> Read(Stream& stream, int transactions) {
-    std::vector<std::string> ids;
     Wal2Json decoder;
+    return Read(stream, decoder, transactions,
+                [](const Change& change) { return std::string(change.operation.id); });
+  }
+
+  // What `tell` says of each of their changes.
+  std::vector<std::string> Read(Stream& stream, Decoder& decoder, int transactions,
+                                const std::function<std::string(const Change&)>& tell) {
+    std::vector<std::string> told;
     bool any = false;
     while (transactions > 0) {
       stream.Fill();
@@ -67,8 +76,7 @@ class StreamTest : public ::testing::Test {
         auto* data = std::get_if<XLogData>(&*message);
         if (data == nullptr) continue;
         Event event = decoder.Decode(data->payload);
-        if (auto* change = std::get_if<Change>(&event))
-          ids.emplace_back(change->operation.id), any = true;
+        if (auto* change = std::get_if<Change>(&event)) told.push_back(tell(*change)), any = true;
         if (auto* commit = std::get_if<Commit>(&event)) {
           end_ = commit->end_lsn;
           transactions -= any ? 1 : 0;
@@ -77,7 +85,15 @@ class StreamTest : public ::testing::Test {
       }
       if (transactions > 0) stream.Wait(adapter::Clock::now() + std::chrono::seconds(1), -1);
     }
-    return ids;
+    return told;
+  }
+
+  // Everything a change holds.
+  static std::string Everything(const Change& change) {
+    std::string text = change.commit_lsn.ToString() + " " + std::to_string(change.index) + " " +
+                       std::to_string(change.xid) + " " + std::to_string(change.commit_time) + " ";
+    adapter::AppendOperationJson(text, change.operation);
+    return text;
   }
 
   std::string Refusal(const std::function<void()>& action) {
@@ -195,6 +211,68 @@ TEST_F(StreamTest, PositionsThatWouldLieAreNeverSent) {
   adapter::Connection replication = Connect(true);
   Stream stream = Open("assert_slot", CreateSlot(replication, "assert_slot", "wal2json"));
   EXPECT_DEATH(stream.Confirm(Lsn(UINT64_MAX)), "nothing is confirmed that was not received");
+}
+
+// NULLs, texts that JSON escapes, numbers beyond a double, a column more and one less while the
+// streams run, other tables in the same transaction.
+TEST_F(StreamTest, BothPluginsSayTheSame) {
+  adapter::Connection replication = Connect(true);
+  adapter::Connection sql = Connect();
+  CreatePublication(replication, "each_slot", "public", "operations");
+  Stream json = Open("json_slot", CreateSlot(replication, "json_slot", "wal2json"));
+  StreamOptions options;
+  options.slot = "binary_slot";
+  options.plugin_options = PgOutputOptions("each_slot");
+  options.start = CreateSlot(replication, "binary_slot", "pgoutput");
+  Stream binary(Connect(true), options, probe_);
+  auto insert = [&](const std::string& id, const std::string& rest) {
+    sql.Execute(
+        "INSERT INTO operations (id, type, collection, doc_id, data, timestamp, client_id, "
+        "synced, vector_clock) VALUES ('" +
+        id + "', 'update', 'tödös 😀', E'a\\\\b\"\\n\\x01', " + rest +
+        ", 'c', NULL, '{\"c\": 9007199254740993}')");
+  };
+  insert("plain", R"('{"n": 12345678901234567890.50, "s": "\u0001\" / \\"}', 9223372036854775807)");
+  sql.Execute(
+      "BEGIN; INSERT INTO documents (id, collection, data, vector_clock, updated_at) VALUES "
+      "('d', 'c', '{}', '{}', 1)");
+  insert("null", "NULL, -1");
+  insert("array", "'[1, null, \"x\"]', 0");
+  sql.Execute("COMMIT; ALTER TABLE operations ADD COLUMN added int DEFAULT 7");
+  insert("added", "'{}', 1");
+  sql.Execute("ALTER TABLE operations DROP COLUMN added");
+  insert("dropped", "'\"\"', 1");
+  sql.Execute("UPDATE operations SET synced = true; DELETE FROM operations");
+  insert("last", "'{}', 1");
+  Wal2Json wal2json;
+  PgOutput pgoutput("public", "operations");
+  std::vector<std::string> told = Read(json, wal2json, 5, Everything);
+  EXPECT_EQ(told.size(), 6u);
+  EXPECT_EQ(Read(binary, pgoutput, 5, Everything), told);
+  sql.Execute("DROP PUBLICATION each_slot; DELETE FROM documents");
+}
+
+TEST_F(StreamTest, PublicationThatLeavesSomethingOutIsRefusedWithTheRemedy) {
+  adapter::Connection replication = Connect(true);
+  adapter::Connection sql = Connect();
+  auto refusal = [&] {
+    return Refusal([&] { CheckPublication(replication, "pub's", "public", "operations"); });
+  };
+  EXPECT_THAT(refusal(), HasSubstr("CREATE PUBLICATION \"pub's\" FOR TABLE ONLY"));
+  std::pair<const char*, const char*> cases[] = {
+      {"CREATE PUBLICATION \"pub's\"", "ADD TABLE ONLY"},
+      {"CREATE PUBLICATION \"pub's\" FOR ALL TABLES WITH (publish = 'update')", "SET (publish"},
+      {"CREATE PUBLICATION \"pub's\" FOR TABLE operations WHERE (id > 'a')", "SET TABLE ONLY"},
+      {"CREATE PUBLICATION \"pub's\" FOR TABLE operations (id, type)", "SET TABLE ONLY"}};
+  for (const auto& [create, remedy] : cases) {
+    sql.Execute(create);
+    EXPECT_THAT(refusal(), HasSubstr(remedy)) << create;
+    sql.Execute("DROP PUBLICATION \"pub's\"");
+  }
+  CreatePublication(replication, "pub's", "public", "operations");
+  CreatePublication(replication, "pub's", "public", "operations");
+  EXPECT_EQ(refusal(), "");
+  sql.Execute("DROP PUBLICATION \"pub's\"");
 }
 
 TEST_F(StreamTest, PreflightNamesWhatMakesTheFeedIncomplete) {

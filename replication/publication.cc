@@ -1,0 +1,63 @@
+#include "replication/publication.h"
+
+namespace syncflow::replication {
+namespace {
+
+constexpr int kFiltersSince = 150'000;  // row filters and column lists
+
+std::string CreateStatement(const adapter::Connection& connection, const std::string& name,
+                            const std::string& schema, const std::string& table) {
+  return "CREATE PUBLICATION " + connection.QuoteIdentifier(name) + " FOR TABLE ONLY " +
+         connection.QuoteIdentifier(schema) + "." + connection.QuoteIdentifier(table) +
+         " WITH (publish = 'insert')";
+}
+
+[[noreturn]] void Refuse(const std::string& message, const std::string& hint) {
+  throw adapter::Error(message, "55000", hint);
+}
+
+}  // namespace
+
+void CreatePublication(adapter::Connection& connection, const std::string& name,
+                       const std::string& schema, const std::string& table) {
+  adapter::Result found = connection.Execute(
+      "SELECT FROM pg_catalog.pg_publication WHERE pubname = " + connection.QuoteLiteral(name));
+  if (found.rows() == 0) connection.Execute(CreateStatement(connection, name, schema, table));
+}
+
+void CheckPublication(adapter::Connection& connection, const std::string& name,
+                      const std::string& schema, const std::string& table) {
+  bool filters = connection.server_version() >= kFiltersSince;
+  adapter::Result found = connection.Execute(
+      "SELECT p.pubinsert, t.tablename IS NOT NULL, " +
+      std::string(filters ? "t.rowfilter IS NULL AND t.attnames @> ARRAY['id', 'type', "
+                            "'collection', 'doc_id', 'data', 'timestamp', 'client_id', 'synced', "
+                            "'vector_clock']::name[]"
+                          : "true") +
+      " FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_tables t ON "
+      "t.pubname = p.pubname AND t.schemaname = " +
+      connection.QuoteLiteral(schema) + " AND t.tablename = " + connection.QuoteLiteral(table) +
+      " WHERE p.pubname = " + connection.QuoteLiteral(name));
+  std::string quoted = connection.QuoteIdentifier(name);
+  std::string whole = connection.QuoteIdentifier(schema) + "." + connection.QuoteIdentifier(table);
+  if (found.rows() == 0) {
+    Refuse("the publication '" + name + "' does not exist",
+           CreateStatement(connection, name, schema, table) +
+               "; a slot that is older than the publication cannot read what was written before "
+               "it");
+  }
+  if (found.Get(0, 1) != "t") {
+    Refuse("the publication '" + name + "' does not contain the table " + whole,
+           "ALTER PUBLICATION " + quoted + " ADD TABLE ONLY " + whole);
+  }
+  if (found.Get(0, 0) != "t") {
+    Refuse("the publication '" + name + "' leaves inserts out",
+           "ALTER PUBLICATION " + quoted + " SET (publish = 'insert')");
+  }
+  if (found.Get(0, 2) != "t") {
+    Refuse("the publication '" + name + "' leaves rows or columns of " + whole + " out",
+           "ALTER PUBLICATION " + quoted + " SET TABLE ONLY " + whole);
+  }
+}
+
+}  // namespace syncflow::replication
