@@ -32,8 +32,10 @@ unsigned ColumnOf(std::string_view name) {
 void RequireAllColumns(unsigned seen) {
   for (const auto& entry : kColumns) {
     if ((seen & entry.column) != 0) continue;
-    throw DecodeError("the operations table has no column '" + std::string(entry.name) +
-                      "': restore it, the feed cannot be built without it");
+    throw DecodeError("a row was written while the operations table had no column '" +
+                      std::string(entry.name) +
+                      "', and the slot cannot be read past it: restore the column, drop the slot "
+                      "and move the content of journal.directory away to begin a new history");
   }
 }
 

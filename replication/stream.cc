@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 namespace syncflow::replication {
 namespace {
 
+constexpr std::chrono::seconds kSilence{5};
 constexpr uint64_t kProgressBytes = 16ull << 20;  // confirm at once when this much became durable
 
 int64_t Now() {
@@ -44,6 +46,7 @@ std::optional<WalMessage> Stream::Receive() {
       throw adapter::Error("the server ended the replication stream", "57P01");
     return std::nullopt;
   }
+  hears_ = true;
   probe_.messages.fetch_add(1, std::memory_order_relaxed);
   probe_.received_bytes.fetch_add(bytes->size(), std::memory_order_relaxed);
   WalMessage message = ParseWalMessage(*bytes);
@@ -65,8 +68,11 @@ void Stream::Note(const Keepalive& keepalive) {
 }
 
 bool Stream::Fill() {
+  if (std::exchange(hears_, false)) {
+    heard_ = adapter::Clock::now();
+    probe_.last_message.store(Now(), std::memory_order_relaxed);
+  }
   connection_.ConsumeInput();
-  probe_.last_message.store(Now(), std::memory_order_relaxed);
   return connection_.Wait(adapter::Clock::time_point::min());
 }
 
@@ -98,6 +104,7 @@ void Stream::SendStatus() {
   // A slot that was confirmed further by an earlier connection is not taken back: PostgreSQL
   // ignores lower values.
   StatusUpdate update{received_, durable_, durable_, std::chrono::system_clock::now()};
+  update.reply_requested = silence() > kSilence;
   connection_.PutCopyData(EncodeStatusUpdate(update));
   confirmed_sent_ = durable_;
   reply_requested_ = false;

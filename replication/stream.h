@@ -18,7 +18,7 @@ struct StreamOptions {
   std::string slot;
   std::string plugin_options;  // as Wal2JsonOptions gives them
   // PostgreSQL sends transactions that commit at or after this, but never before the slot's
-  // confirmed position.
+  // confirmed position: what lies between would be skipped in silence.
   Lsn start;
   // At the latest this often a status update goes out, asked for or not: wal2json is silent while
   // it filters a large foreign transaction, and only our own timer keeps wal_sender_timeout away.
@@ -52,6 +52,8 @@ class Stream {
   // down.
   bool server_waits() const { return server_waits_ && confirmed_sent_ < received_; }
 
+  // How long the server has sent nothing. After 5 s every status update asks it for an answer.
+  adapter::Clock::duration silence() const { return adapter::Clock::now() - heard_; }
   Lsn received() const { return received_; }
   Lsn confirmed() const { return confirmed_sent_; }  // as the last status update said
   // Ends the stream politely. Never throws.
@@ -65,6 +67,8 @@ class Stream {
   std::chrono::milliseconds status_interval_;
   Probe& probe_;
   adapter::Clock::time_point next_status_;
+  adapter::Clock::time_point heard_ = adapter::Clock::now();
+  bool hears_ = false;  // a message came since the last Fill
   Lsn received_;        // end of the WAL heard of
   Lsn durable_;         // by Confirm
   Lsn confirmed_sent_;  // durable_ of the last status update

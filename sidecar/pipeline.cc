@@ -27,6 +27,7 @@ constexpr seconds kBlockedMax{10};
 constexpr milliseconds kRetrySpace{500};
 constexpr milliseconds kServerWaits{5};
 constexpr seconds kFinishMax{4};
+constexpr seconds kSilenceMax{15};
 constexpr uint64_t kBurstBytes = 8 << 10;
 constexpr std::chrono::microseconds kBurstNap{500};
 
@@ -59,6 +60,7 @@ void Pipeline::Stop() {
 
 void Pipeline::Run() {
   while (!stopping_) {
+    ThrowIfSyncFailed();
     try {
       Stream();
     } catch (const adapter::Error& error) {
@@ -78,12 +80,13 @@ void Pipeline::Run() {
 // ---- the route ----
 
 void Pipeline::Stream() {
-  while (pending_ && !TryFlush() && !stopping_) Pause(kRetrySpace);  // left over from a full disk
+  AwaitSpace();
   probe_.state = PipelineState::kConnecting;
   replication::Stream stream = upstream_.Open(probe_.stream);
   ++probe_.connects_ok;
-  backoff_.Reset();
   stream_ = &stream;
+  continuity_.emplace(journal_, stream.received());
+  silent_ = false;
   decoder_ = upstream_.MakeDecoder();
   encoder_.emplace(*journal_.epoch(), options_.line_bytes_max);
   in_transaction_ = false;
@@ -130,16 +133,20 @@ void Pipeline::Take(const replication::XLogData& data) {
 
 void Pipeline::Take(const replication::Keepalive& keepalive) {
   // Everything before a keepalive's end has been sent, so with nothing open it may be forgotten.
-  if (!in_transaction_) safe_ = std::max(safe_, keepalive.wal_end);
+  if (in_transaction_) return;
+  RequireAgreement(continuity_->Passed(keepalive.wal_end));
+  Progressed(keepalive.wal_end);
 }
 
-void Pipeline::Take(const replication::Begin&) {
+void Pipeline::Take(const replication::Begin& begin) {
+  RequireAgreement(continuity_->Passed(begin.commit_lsn));
   in_transaction_ = true;
 }
 
 void Pipeline::Take(const replication::Change& change) {
   // PostgreSQL repeats what was not confirmed; the journal already holds it under the same cursor.
-  if (journal::Position{change.commit_lsn, change.index} <= journal_.appended()) return;
+  if (journal::Position{change.commit_lsn, change.index} <= journal_.appended())
+    return RequireAgreement(continuity_->Repeated(change));
   if (encoder_->holds()) AppendHeld(false);
   encoder_->Encode(change);
   if (watch_ != nullptr) watch_->Delivered(change.operation.id);
@@ -152,7 +159,19 @@ void Pipeline::Take(const replication::Commit& commit) {
     probe_.transactions.fetch_add(1, std::memory_order_relaxed);
   }
   in_transaction_ = false;
-  safe_ = std::max(safe_, commit.end_lsn);
+  Progressed(commit.end_lsn);
+}
+
+void Pipeline::RequireAgreement(const std::optional<std::string>& contradiction) {
+  if (contradiction) upstream_.Forked(*contradiction);
+}
+
+// A stream that fails at the same place again and again is tried less and less often.
+void Pipeline::Progressed(replication::Lsn end) {
+  safe_ = std::max(safe_, end);
+  if (end <= furthest_) return;
+  furthest_ = end;
+  backoff_.Reset();
   operator_backoff_.Reset();
 }
 
@@ -196,15 +215,30 @@ void Pipeline::Flush() {
 }
 
 void Pipeline::Confirm(replication::Stream& stream) {
-  if (auto failure = journal_.sync_failure()) {
-    throw journal::Error(journal::Error::Kind::kIo, *failure);
-  }
+  ThrowIfSyncFailed();
   // The only line that lets PostgreSQL forget anything. `durable` is what the journal's fdatasync
   // has returned for, recorded there beforehand, so a slot that stands further was moved by
-  // somebody else.
-  stream.Confirm(journal_.durable());
+  // somebody else. What PostgreSQL has not repeated yet may turn out to be another history.
+  stream.Confirm(std::min(journal_.durable(), stream.received()));
   stream.SendStatusIfDue();
+  NoteSilence(stream);
   ReportPositions(stream);
+}
+
+// Nobody reconnects because of it: wal2json is silent while it filters a large foreign transaction,
+// and would begin anew with it.
+void Pipeline::NoteSilence(const replication::Stream& stream) {
+  bool silent = stream.silence() >= kSilenceMax;
+  if (silent == std::exchange(silent_, silent)) return;
+  std::string sentence =
+      silent ? "PostgreSQL has sent nothing for 15 s and does not answer: look at the walsender in "
+               "pg_stat_replication"
+             : "";
+  probe_.state = silent ? PipelineState::kSilent : PipelineState::kStreaming;
+  feed_.UpstreamDown(sentence);
+  if (!silent) return log::Info("pipeline", "PostgreSQL answers again");
+  probe_.last_error.Set(sentence);
+  log::Warning("pipeline", sentence);
 }
 
 void Pipeline::Finish(replication::Stream& stream) {
@@ -216,13 +250,29 @@ void Pipeline::Finish(replication::Stream& stream) {
          !journal_.sync_failure()) {
     poll(nullptr, 0, 5);
   }
-  stream.Confirm(journal_.durable());
+  stream.Confirm(std::min(journal_.durable(), stream.received()));
   stream.SendStatus();
   stream.End();
   stream_ = nullptr;
+  ThrowIfSyncFailed();
 }
 
 // ---- what can fail ----
+
+void Pipeline::ThrowIfSyncFailed() const {
+  if (auto failure = journal_.sync_failure())
+    throw journal::Error(journal::Error::Kind::kIo, *failure);
+}
+
+// For what an earlier connection left over when the disk was full.
+void Pipeline::AwaitSpace() {
+  if (!pending_ || TryFlush()) return;
+  probe_.state = PipelineState::kBlocked;
+  while (!stopping_ && !TryFlush()) {
+    ThrowIfSyncFailed();
+    Pause(kRetrySpace);
+  }
+}
 
 // A full disk loses nothing: PostgreSQL keeps what is not confirmed, consumers are served from what
 // is there. The connection is kept alive for a while, then given up so that the server can shut
@@ -253,8 +303,7 @@ bool Pipeline::TryFlush() {
 }
 
 void Pipeline::Retreat(const adapter::Error& error) {
-  bool was_streaming = probe_.state == PipelineState::kStreaming;
-  if (!was_streaming) ++probe_.connects_failed;
+  if (stream_ == nullptr) ++probe_.connects_failed;
   ReconnectReason reason = error.sqlstate().empty() ? ReconnectReason::kLost
                            : error.NeedsReconnect() ? ReconnectReason::kEnded
                                                     : ReconnectReason::kRefused;
@@ -292,7 +341,8 @@ void Pipeline::Pause(milliseconds delay) {
 
 void Pipeline::ReportPositions(const replication::Stream& stream) {
   probe_.Beat();
-  probe_.received_position.store(stream.received().bytes(), std::memory_order_relaxed);
+  auto received = std::max(stream.received(), safe_);  // before what it repeats has come
+  probe_.received_position.store(received.bytes(), std::memory_order_relaxed);
   probe_.appended_position.store(safe_.bytes(), std::memory_order_relaxed);
   probe_.durable_position.store(journal_.durable().bytes(), std::memory_order_relaxed);
   probe_.confirmed_position.store(stream.confirmed().bytes(), std::memory_order_relaxed);

@@ -11,6 +11,7 @@
 #include "adapter/backoff.h"
 #include "replication/decoder.h"
 #include "replication/error.h"
+#include "sidecar/continuity.h"
 #include "sidecar/feed/encode.h"
 #include "sidecar/feed/feed.h"
 #include "sidecar/journal/journal.h"
@@ -42,6 +43,8 @@ class Pipeline {
   // What makes one connection end without being anybody's error.
   struct GaveUp {};
 
+  void ThrowIfSyncFailed() const;
+  void AwaitSpace();
   void Stream();
   void Pump(replication::Stream& stream);
   void LetABurstGather();
@@ -52,6 +55,8 @@ class Pipeline {
   void Take(const replication::Change& change);
   void Take(const replication::Commit& commit);
   void Take(const replication::Other&) {}
+  void RequireAgreement(const std::optional<std::string>& contradiction);
+  void Progressed(replication::Lsn end);
   void AppendHeld(bool last);
   void Flush();
   bool FlushIsDue() const;
@@ -59,6 +64,7 @@ class Pipeline {
   void WaitForSpace(const journal::Error& error);
   bool TryFlush();
   void Confirm(replication::Stream& stream);
+  void NoteSilence(const replication::Stream& stream);
   void Finish(replication::Stream& stream);
 
   void Retreat(const adapter::Error& error);
@@ -78,16 +84,20 @@ class Pipeline {
   adapter::Backoff backoff_{std::chrono::milliseconds(100), std::chrono::seconds(10)};
   adapter::Backoff operator_backoff_{std::chrono::seconds(2), std::chrono::seconds(30)};
 
-  // One connection's state.
+  // One connection's state. stream_ is null while there is none.
   replication::Stream* stream_ = nullptr;
   std::unique_ptr<replication::Decoder> decoder_;
   std::optional<feed::Encoder> encoder_;
+  std::optional<Continuity> continuity_;
+  bool silent_ = false;
   bool in_transaction_ = false;
   uint64_t received_before_ = 0;  // bytes, at the last turn that found the socket empty
   bool pending_ = false;          // lines were appended since the last Flush
   adapter::Clock::time_point pending_since_;
   adapter::Clock::time_point marked_at_;
   replication::Lsn safe_;  // once all appended lines are durable, PostgreSQL may forget up to here
+
+  replication::Lsn furthest_;  // that any connection has brought us to
 
   std::atomic<bool> stopping_{false};
 };

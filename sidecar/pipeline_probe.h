@@ -19,23 +19,23 @@ enum class PipelineState {
   kStarting,    // nothing has been tried yet
   kConnecting,  // to PostgreSQL, or waiting to try again
   kStreaming,   // START_REPLICATION is running
+  kSilent,      // the same, but nothing has been heard from the server for long
   kBlocked,     // the journal takes nothing (disk full); PostgreSQL keeps the changes
   kStopping,
 };
-inline constexpr std::array<std::string_view, 5> kPipelineStates = {
-    "starting", "connecting", "streaming", "blocked", "stopping"};
+inline constexpr std::array<std::string_view, 6> kPipelineStates = {
+    "starting", "connecting", "streaming", "silent", "blocked", "stopping"};
 
 // Why a running stream was given up and opened again.
 enum class ReconnectReason {
   kLost,     // the connection broke
-  kSilent,   // no message for longer than the server's timeout
   kEnded,    // the server ended the stream in good order (it is shutting down)
   kRefused,  // the server reported an error
   kDecode,   // a message could not be understood
   kBlocked,  // the journal was blocked for too long, the server must be able to shut down
 };
-inline constexpr std::array<std::string_view, 6> kReconnectReasons = {
-    "lost", "silent", "ended", "refused", "decode", "blocked"};
+inline constexpr std::array<std::string_view, 5> kReconnectReasons = {"lost", "ended", "refused",
+                                                                      "decode", "blocked"};
 
 // A sentence one thread writes and others read.
 class LastError {

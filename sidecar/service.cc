@@ -11,8 +11,9 @@ namespace {
 
 using std::chrono::seconds;
 
-// Longer than any wait inside the ingest loop, connecting included: only a loop that hangs is dead.
-constexpr seconds kLoopSilenceMax{60};
+// Longer than connecting to a server that answers each of a dozen questions at the last moment:
+// only a loop that hangs is dead.
+constexpr seconds kLoopSilenceMax{180};
 constexpr seconds kIngestStopMax{5};
 constexpr seconds kFeedStopMax{2};
 
@@ -73,7 +74,8 @@ void Service::Stop() {
 }
 
 void Service::RethrowFailure() {
-  if (ingest_.valid()) ingest_.get();
+  bool ended = ingest_.valid() && ingest_.wait_for(seconds(0)) == std::future_status::ready;
+  if (ended) ingest_.get();
 }
 
 http::Handlers Service::Handlers() {
@@ -106,7 +108,7 @@ http::Response Service::Metrics() const {
 // Lag, a lost slot or a full disk are alerts, not reasons to restart: a restart cures none of them.
 http::Response Service::Live() const {
   if (probe_.SinceBeat() < kLoopSilenceMax) return Plain(200, "alive");
-  return Plain(503, "the ingest loop has not turned for a minute");
+  return Plain(503, "the ingest loop has not turned for three minutes");
 }
 
 // Ready to serve consumers from the journal. PostgreSQL being away must not take an application's

@@ -37,7 +37,7 @@ class Service {
   void Start(std::function<void()> ended);
   // Stops in the order that delivers most: ingest, feed, the rest. Within about 8 seconds.
   void Stop();
-  // After `ended`: rethrows what ended the pipeline.
+  // After Stop: rethrows what ended the pipeline, or what it met at its end.
   void RethrowFailure();
 
  private:

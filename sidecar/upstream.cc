@@ -26,7 +26,20 @@ adapter::Error HistoryLost(const std::string& message, const std::string& direct
   return adapter::Error(message, "55000",
                         directory_hint +
                             "; to begin a new history, move the content of journal.directory away "
-                            "(consumers with older cursors are then told history_lost)");
+                            "(consumers with older cursors are then told so)");
+}
+
+// Later writes would carry such a server past the journal's end, and what it lost and wrote anew
+// below that would be skipped in silence; so it stays like this until somebody has looked.
+adapter::Error HistoryForked(const std::string& sentence) {
+  return adapter::Error(
+      sentence +
+          ": the server was restored from an older state, and the journal holds changes that "
+          "it no longer has",
+      "55000",
+      "to begin a new history, move everything but history_lost.json out of journal.directory and "
+      "start again (consumers with older cursors are then told epoch_changed); if postgres.url "
+      "named the wrong server, correct it and delete history_lost.json");
 }
 
 }  // namespace
@@ -38,12 +51,10 @@ replication::Stream Upstream::Open(replication::Probe& probe) {
   adapter::Connection connection(connect);
   replication::Facts facts = replication::Preflight(connection, options_.schema, kTable);
   for (const std::string& sentence : facts.warnings) Warn(sentence);
-  BindToSlot(connection, replication::IdentifySystem(connection));
   replication::StreamOptions stream;
+  stream.start = BindToSlot(connection, replication::IdentifySystem(connection));
   stream.slot = options_.slot;
   stream.plugin_options = PluginOptions();
-  // What is recorded may not be durable yet; that only bounds what is confirmed.
-  stream.start = journal_.recorded();
   stream.status_interval = StatusInterval(facts.wal_sender_timeout);
   return replication::Stream(std::move(connection), stream, probe);
 }
@@ -65,8 +76,9 @@ void Upstream::Warn(const std::string& sentence) {
   if (warned_.insert(sentence).second) log::Warning("upstream", sentence);
 }
 
-void Upstream::BindToSlot(adapter::Connection& connection,
-                          const replication::SystemIdentity& system) {
+// Returns where the stream begins.
+replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
+                                      const replication::SystemIdentity& system) {
   journal::Identity identity{system.system_identifier, system.timeline, system.database,
                              options_.schema + "." + kTable, options_.slot};
   auto held = journal_.identity();
@@ -74,18 +86,22 @@ void Upstream::BindToSlot(adapter::Connection& connection,
   if (bound) {
     CheckTimeline(*held, system);
     journal_.Bind(identity, {});
+    if (auto loss = journal_.lost()) throw HistoryForked(*loss);
   }
   auto slot = replication::FindSlot(connection, options_.slot);
   if (slot) {
     Require(connection, *slot, system.database);
-    if (bound) return CheckAgainstJournal(*slot, system);
+    if (bound) {
+      CheckAgainstJournal(*slot, system);
+      return slot->confirmed_flush;
+    }
     // A new journal at an old slot: what the slot has confirmed was kept elsewhere and is not
     // served from here.
     log::Warning("upstream",
                  "the slot is older than this journal: the feed begins at the slot's position",
                  {{"slot", slot->name}, {"position", slot->confirmed_flush.ToString()}});
     journal_.Bind(identity, slot->confirmed_flush);
-    return;
+    return slot->confirmed_flush;
   }
   if (bound) {
     throw HistoryLost("the replication slot '" + options_.slot +
@@ -97,6 +113,7 @@ void Upstream::BindToSlot(adapter::Connection& connection,
   journal_.Bind(identity, start);
   log::Info("upstream", "created the replication slot",
             {{"slot", options_.slot}, {"plugin", plugin_}, {"from", start.ToString()}});
+  return start;
 }
 
 // ---- the plugin ----
@@ -162,7 +179,7 @@ void Upstream::CheckTimeline(const journal::Identity& held,
 }
 
 void Upstream::CheckAgainstJournal(const replication::Slot& slot,
-                                   const replication::SystemIdentity& system) const {
+                                   const replication::SystemIdentity& system) {
   if (slot.confirmed_flush > journal_.recorded()) {
     throw HistoryLost("the slot '" + slot.name + "' stands at " + slot.confirmed_flush.ToString() +
                           ", beyond the journal's end at " + journal_.recorded().ToString() +
@@ -170,11 +187,14 @@ void Upstream::CheckAgainstJournal(const replication::Slot& slot,
                       "find who else uses the slot, or restore the newer journal");
   }
   if (journal_.recorded() > system.flushed) {
-    throw HistoryLost("the server stands at " + system.flushed.ToString() +
-                          ", before the journal's end at " + journal_.recorded().ToString() +
-                          ": it was restored from an older state",
-                      "check that postgres.url names the right server");
+    Forked("the server stands at " + system.flushed.ToString() + ", before the journal's end at " +
+           journal_.recorded().ToString());
   }
+}
+
+void Upstream::Forked(const std::string& sentence) {
+  journal_.MarkLost(sentence);
+  throw HistoryForked(sentence);
 }
 
 }  // namespace syncflow

@@ -34,9 +34,14 @@ class Upstream {
   Upstream(UpstreamOptions options, journal::Journal& journal)
       : options_(std::move(options)), journal_(journal) {}
 
-  // Throws adapter::Error when PostgreSQL cannot be streamed from (its NeedsOperator() tells
-  // whether waiting helps), journal::Error{kForeign} when the journal belongs to another history.
+  // The stream begins where the slot stands, at or before the journal's end; see Continuity for
+  // what PostgreSQL repeats. Throws adapter::Error when PostgreSQL cannot be streamed from (its
+  // NeedsOperator() tells whether waiting helps), journal::Error{kForeign} when the journal belongs
+  // to another history.
   replication::Stream Open(replication::Probe& probe);
+  // The journal and PostgreSQL do not tell the same history: notes it in the journal, so that
+  // nothing is read until an operator has looked, and throws.
+  [[noreturn]] void Forked(const std::string& sentence);
   // For the stream last opened.
   std::unique_ptr<replication::Decoder> MakeDecoder() const;
 
@@ -48,11 +53,12 @@ class Upstream {
   replication::Lsn CreateSlot(adapter::Connection& connection);
   replication::Lsn CreateSlot(adapter::Connection& connection, const std::string& plugin);
   void Warn(const std::string& sentence);
-  void BindToSlot(adapter::Connection& connection, const replication::SystemIdentity& system);
+  replication::Lsn BindToSlot(adapter::Connection& connection,
+                              const replication::SystemIdentity& system);
   void CheckTimeline(const journal::Identity& held,
                      const replication::SystemIdentity& system) const;
   void CheckAgainstJournal(const replication::Slot& slot,
-                           const replication::SystemIdentity& system) const;
+                           const replication::SystemIdentity& system);
 
   UpstreamOptions options_;
   journal::Journal& journal_;

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -19,6 +20,7 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kConfiguration = 78;  // EX_CONFIG
 constexpr unsigned kStopSecondsMax = 10;
+constexpr uint64_t kOtherDescriptors = 64;
 
 ServiceOptions OptionsOf(const config::Settings& settings) {
   ServiceOptions options;
@@ -80,11 +82,27 @@ class Signals {
 };
 
 // Every consumer and every journal segment holds descriptors; the soft limit is often 1024.
-void RaiseDescriptorLimit() {
+uint64_t RaiseDescriptorLimit() {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+// The journal must find descriptors for its next segment, however many consumers come.
+void LeaveRoomForTheJournal(uint64_t descriptors, ServiceOptions& options) {
+  const journal::Options& journal = options.journal;
+  uint64_t segments = journal.retain_bytes / journal.segment_bytes +
+                      static_cast<uint64_t>(journal.retain_age / std::chrono::hours(1)) + 2;
+  uint64_t left = descriptors - std::min(kOtherDescriptors + 2 * segments, descriptors / 2);
+  if (options.feed.connections_max <= left) return;
+  log::Warning("service",
+               "this process may open " + std::to_string(descriptors) +
+                   " files and keeps some for the journal: raise the limit (ulimit -n, "
+                   "LimitNOFILE) or lower feed.connections_max",
+               {{"connections_max", left}});
+  options.feed.connections_max = static_cast<uint32_t>(left);
 }
 
 // Until a signal ends it; a failure of the pipeline is thrown.
@@ -100,7 +118,7 @@ void Serve(const ServiceOptions& options, Signals& signals) {
   alarm(kStopSecondsMax);  // whatever hangs, the process ends
   log::Info("service", "stopping");
   service.Stop();
-  if (number == SIGUSR1) service.RethrowFailure();
+  service.RethrowFailure();
   log::Info("service", "stopped");
 }
 
@@ -121,9 +139,10 @@ int Run(const std::string& config_path) {
   if (!loaded) return kConfiguration;
   log::Configure(LevelOf(loaded->log), FormatOf(loaded->log));
   Signals signals;
-  RaiseDescriptorLimit();
+  ServiceOptions options = OptionsOf(*loaded);
+  LeaveRoomForTheJournal(RaiseDescriptorLimit(), options);
   try {
-    Serve(OptionsOf(*loaded), signals);
+    Serve(options, signals);
     return 0;
   } catch (const journal::Error& error) {
     log::Error("journal", error.what());

@@ -96,11 +96,13 @@ Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice,
   uint64_t length = begins ? slice.length : std::min(slice.length, Wanted());
   auto at = static_cast<off_t>(slice.file_offset);
   ssize_t result = sendfile(socket, slice.fd, &at, length);
-  if (result < 0) return Failed();
-  if (result == 0) {
-    log::Error("feed", "a journal segment is shorter than its index says: was it changed?");
+  if (result == 0 || (result < 0 && errno == EIO)) {
+    log::Error("feed", result == 0
+                           ? "a journal segment is shorter than its index says: was it changed?"
+                           : "a journal segment cannot be read: check the disk");
     return Result::kUnreadable;
   }
+  if (result < 0) return Failed();
   auto sent = static_cast<size_t>(result);
   hub_.probe.journal_bytes += sent;
   if (begins) Begin(length, slice.last);

@@ -175,6 +175,8 @@ void Session::Begin(Hello hello) {
 
 void Session::AwaitHistory() {
   state_ = State::kUnbound;
+  heartbeat_ = hello_.heartbeat.value_or(hub_.options.heartbeat);
+  next_heartbeat_ = Clock::now() + heartbeat_;
   // Whatever the history will hold is newer than this moment.
   if (hello_.from == From::kLatest) hello_.from = From::kEarliest;
   if (!std::exchange(told_down_, true)) down_due_ = true;
@@ -261,10 +263,12 @@ void Session::Tick(Clock::time_point now) {
            {}, CloseReason::kTimeout);
   }
   if (IsEnding() && now >= deadline_) return Close(close_reason_);
-  if (state_ == State::kStreaming && now >= next_heartbeat_) {
+  bool beats = state_ == State::kStreaming || state_ == State::kUnbound;
+  if (beats && now >= next_heartbeat_) {
     if (IsDead(socket_.native_handle())) return Close(CloseReason::kTimeout);
     next_heartbeat_ = now + heartbeat_;
-    heartbeat_due_ = true;
+    // There is no cursor yet that a heartbeat could name.
+    (state_ == State::kUnbound ? down_due_ : heartbeat_due_) = true;
   }
   Pump();
 }
@@ -273,6 +277,7 @@ void Session::Pump() {
   uint64_t budget = kTurnBytes;
   while (CanSend()) {
     if (delivery_.AtLineEnd() && !TurnPage()) break;
+    if (waits_for_disk_) break;
     if (budget == 0) {
       AwaitTurn();
       break;
@@ -283,7 +288,7 @@ void Session::Pump() {
 }
 
 bool Session::CanSend() const {
-  return state_ != State::kClosed && !waits_for_socket_ && !waits_for_disk_;
+  return state_ != State::kClosed && !waits_for_socket_;
 }
 
 // At a line end: says what waits for one. True when changes may follow.

@@ -146,8 +146,11 @@ std::optional<Identity> Journal::identity() const {
 Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
   auto epoch_now = epoch();
   if (!epoch_now) {
-    Meta meta{identity, 0, start};
-    SaveMeta(state_->options.directory, meta);
+    const auto& folder = state_->options.directory;
+    auto loss = LoadLoss(folder);
+    Meta meta{identity, std::max(identity.timeline, loss ? loss->generation : 0), start};
+    SaveMeta(folder, meta);
+    std::filesystem::remove(folder / kLossName);
     state_->OpenHistory(meta);
     return meta.epoch();
   }
@@ -164,6 +167,16 @@ std::optional<Epoch> Journal::epoch() const {
   std::lock_guard held(state_->mutex);
   if (!state_->meta) return std::nullopt;
   return state_->meta->epoch();
+}
+
+void Journal::MarkLost(const std::string& sentence) {
+  SaveLoss(state_->options.directory, {sentence, state_->meta->generation + 1});
+}
+
+std::optional<std::string> Journal::lost() const {
+  auto loss = LoadLoss(state_->options.directory);
+  if (!loss || loss->generation <= state_->meta->generation) return std::nullopt;
+  return loss->sentence;
 }
 
 void Journal::OnAnnounce(std::function<void()> announce) {
@@ -339,14 +352,11 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
 }
 
 void Journal::State::Fail(const char* reason) {
-  {
-    std::lock_guard held(mutex);
-    ++probe.write_errors;
-    failure = std::string(reason) +
-              "; nothing is confirmed any more, PostgreSQL keeps what was not: check the disk, "
-              "then start again";
-  }
-  if (announce) announce();
+  std::lock_guard held(mutex);
+  ++probe.write_errors;
+  failure = std::string(reason) +
+            "; nothing is confirmed any more, PostgreSQL keeps what was not: check the disk, "
+            "then start again";
 }
 
 // Removes the oldest segments, one after another; those that read them keep the open files.

@@ -7,6 +7,7 @@
 //   meta.json               identity of the history (see Identity), epoch, format version
 //   <base cursor>.ndjson    lines after the base cursor, up to the next segment's base
 //   <base cursor>.idx       one fixed-size entry per written batch, see entry.h
+//   history_lost.json       only after MarkLost
 //   lock                    flock'ed while the journal is open
 //
 // Threads: one ingest thread calls Bind, Append and Flush; any thread calls the readers; the
@@ -114,6 +115,11 @@ class Journal {
   Epoch Bind(const Identity& identity, replication::Lsn start);
   // nullopt until bound. Readers have nothing to read before that.
   std::optional<Epoch> epoch() const;
+  // Notes durably that PostgreSQL's history is no longer this journal's. From then on, after
+  // restarts too, lost() gives the sentence; what is held can still be read. The history that
+  // begins here once the other files are moved away gets another epoch. Ingest thread.
+  void MarkLost(const std::string& sentence);
+  std::optional<std::string> lost() const;
 
   // ---- ingest thread ----
 
@@ -144,8 +150,7 @@ class Journal {
   // must end (a second fdatasync would lie). Any thread.
   std::optional<std::string> sync_failure() const;
 
-  // Called after every announcement on the ingest thread, and once by the sync thread after a sync
-  // failure. Set before the first Append.
+  // Called after every announcement on the ingest thread. Set before the first Append.
   void OnAnnounce(std::function<void()> announce);
 
   // ---- readers, any thread ----
@@ -170,7 +175,7 @@ class Journal {
 };
 
 // Epoch of an identity: CRC32C over system identifier, database, table, format version and
-// generation.
+// generation. A history's generation is the timeline it began on, or more after a loss.
 Epoch EpochOf(const Identity& identity, uint32_t generation);
 
 }  // namespace syncflow::journal

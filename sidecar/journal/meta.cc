@@ -2,7 +2,6 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <stdexcept>
 
 #include "sidecar/journal/entry.h"
@@ -36,6 +35,18 @@ Meta FromJson(const nlohmann::json& json) {
   return meta;
 }
 
+nlohmann::json Parse(const std::filesystem::path& path) {
+  std::ifstream in(path);
+  return nlohmann::json::parse(in);
+}
+
+[[noreturn]] void Unreadable(const std::filesystem::path& path) {
+  throw Error(Error::Kind::kDamaged,
+              path.string() +
+                  " cannot be understood: restore it, or move the folder's content "
+                  "away to begin a new history");
+}
+
 }  // namespace
 
 Epoch EpochOf(const Identity& identity, uint32_t generation) {
@@ -46,19 +57,28 @@ Epoch EpochOf(const Identity& identity, uint32_t generation) {
 
 std::optional<Meta> LoadMeta(const std::filesystem::path& folder) {
   if (!std::filesystem::exists(folder / kName)) return std::nullopt;
-  std::ifstream in(folder / kName);
-  std::stringstream text;
-  text << in.rdbuf();
   try {
-    return FromJson(nlohmann::json::parse(text.str()));
+    return FromJson(Parse(folder / kName));
   } catch (const Error&) {
     throw;
   } catch (const std::exception&) {
-    throw Error(Error::Kind::kDamaged,
-                (folder / kName).string() +
-                    " cannot be understood: restore it, or move the folder's content away to "
-                    "begin a new history");
+    Unreadable(folder / kName);
   }
+}
+
+std::optional<Loss> LoadLoss(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / kLossName)) return std::nullopt;
+  try {
+    nlohmann::json json = Parse(folder / kLossName);
+    return Loss{json.at("sentence"), json.at("generation")};
+  } catch (const std::exception&) {
+    Unreadable(folder / kLossName);
+  }
+}
+
+void SaveLoss(const std::filesystem::path& folder, const Loss& loss) {
+  nlohmann::ordered_json json = {{"sentence", loss.sentence}, {"generation", loss.generation}};
+  WriteFileAtomically(folder / kLossName, json.dump(2) + "\n");
 }
 
 void RefuseSegmentsWithoutMeta(const std::filesystem::path& folder) {

@@ -25,6 +25,17 @@ std::optional<Meta> LoadMeta(const std::filesystem::path& folder);
 void RefuseSegmentsWithoutMeta(const std::filesystem::path& folder);
 void SaveMeta(const std::filesystem::path& folder, const Meta& meta);
 
+// history_lost.json: PostgreSQL's history is no longer this journal's.
+//
+//   {"sentence":"…","generation":1}       of the history that may begin here after it
+struct Loss {
+  std::string sentence;
+  uint32_t generation = 0;
+};
+inline constexpr const char* kLossName = "history_lost.json";
+std::optional<Loss> LoadLoss(const std::filesystem::path& folder);
+void SaveLoss(const std::filesystem::path& folder, const Loss& loss);
+
 // A sentence that names what differs; nullopt when `wanted` is the history of `meta`.
 std::optional<std::string> DifferenceOf(const Meta& meta, const Identity& wanted);
 

@@ -37,6 +37,8 @@ std::map<Cursor, Pair> ListPairs(const fs::path& folder, Epoch epoch) {
                   "new history");
 }
 
+constexpr uint64_t kPieceBytes = 1 << 20;
+
 // What one pair of files holds.
 struct Examined {
   SegmentContent content;
@@ -74,12 +76,21 @@ class Examiner {
     uint64_t cut = found_.data_bytes - std::min(found_.data_bytes, found_.content.bytes);
     data_.Truncate(found_.content.bytes);
     index_.Truncate(found_.content.entries * kEntrySize);
+    WriteAgain(data_, found_.content.bytes);
+    WriteAgain(index_, found_.content.entries * kEntrySize);
     data_.Sync();
     index_.Sync();
     return cut;
   }
 
  private:
+  // After a failed fdatasync the kernel holds pages that are not on disk but count as clean: they
+  // read well, and another fdatasync would write nothing. Written again, they are synced.
+  static void WriteAgain(File& file, uint64_t bytes) {
+    for (uint64_t at = 0; at < bytes; at += kPieceBytes)
+      file.WriteAt(at, file.ReadAt(at, std::min(kPieceBytes, bytes - at)));
+  }
+
   static bool EndsWithSeal(std::string_view entries) {
     if (entries.empty() || entries.size() % kEntrySize != 0) return false;
     auto last = DecodeEntry(entries.substr(entries.size() - kEntrySize));

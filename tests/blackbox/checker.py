@@ -8,7 +8,8 @@
     two cursors         one operation under different cursors
     two operations      one cursor for different operations
     other bytes         the same cursor with a line that differs
-    not rising          a cursor that does not rise within one connection
+    not rising          a cursor that does not rise within one connection, or that begins one which
+                        had asked for what comes after it
     misplaced           a cursor whose LSN is not where PostgreSQL has the commit
     other epoch         a cursor of another history
     false gap           announced lost history although nothing was lost
@@ -75,20 +76,26 @@ class Checker:
                 self.rank[id] = len(self.rank)
                 self.home[id] = (number, index)
 
-    def check(self, deliveries, complete=True, gaps=(), refusals=(), broken=()):
-        """`complete`: the consumer asked for everything, so what is missing is lost."""
+    def check(self, deliveries, complete=True, gaps=(), refusals=(), broken=(), asked=None):
+        """`complete`: the consumer asked for everything, so what is missing is lost. `asked`: the
+        cursors that connections began with."""
         verdict = Verdict()
         firsts = self._repetitions(deliveries, verdict)
         self._membership(firsts, complete, verdict)
         self._order(firsts, verdict)
         self._transactions(firsts, verdict)
-        self._connections(deliveries, verdict)
+        self._connections(deliveries, asked or {}, verdict)
         self._announcements(gaps, refusals, broken, verdict)
         return verdict
 
     def check_consumer(self, consumer, complete=True):
         return self.check(
-            consumer.deliveries, complete, consumer.gaps, consumer.refusals, consumer.broken
+            consumer.deliveries,
+            complete,
+            consumer.gaps,
+            consumer.refusals,
+            consumer.broken,
+            consumer.asked,
         )
 
     def _repetitions(self, deliveries, verdict):
@@ -154,10 +161,14 @@ class Checker:
             and position.index == delivery.index
         )
 
-    def _connections(self, deliveries, verdict):
+    def _connections(self, deliveries, asked, verdict):
         before = None
         for delivery in deliveries:
             position = Position.of(delivery.cursor)
+            begins = before is None or delivery.connection != before.connection
+            start = asked.get(delivery.connection) if begins else None
+            if start and position <= Position.of(start):
+                verdict.add("not rising", (start, delivery.cursor))
             if before is not None and position.epoch != Position.of(before.cursor).epoch:
                 verdict.add("other epoch", (before.cursor, delivery.cursor))
             elif before is not None and delivery.connection == before.connection:

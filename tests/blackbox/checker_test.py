@@ -58,6 +58,12 @@ class Faithful(unittest.TestCase):
 
 
 class Planted(unittest.TestCase):
+    def test_resume_that_ignores_the_cursor(self):
+        again = faithful(1) + faithful(2)
+        self.assertEqual(kinds(again, asked={2: cursor(1, 1)}), {"not rising"})
+        rest = faithful(1) + faithful(2)[3:]
+        self.assertEqual(kinds(rest, asked={2: cursor(1, 1)}), set())
+
     seen = set()
 
     def plant(self, kind, deliveries, **arguments):

@@ -44,6 +44,7 @@ class Consumer:
         self.chance = random.Random(f"{seed}/{name}")
         self.cursor = start
         self.connections = 0
+        self.asked = {}  # connection -> the cursor it began with, where it was one
         self.answered = False  # the hello of this connection
         self.deliveries = []
         self.ids = set()
@@ -96,10 +97,15 @@ class Consumer:
             connection.settimeout(2.5 * self.heartbeat + 5)
             if self.pace != "plain":
                 connection.sendall(self._hello())
+                if self.cursor not in ("earliest", "latest"):
+                    self.asked[self._connection_name()] = self.cursor
             try:
                 self._read_lines(connection)
             finally:
                 self.socket = None
+
+    def _connection_name(self):
+        return f"{self.name}/{self.connections}"
 
     def _forget(self):
         if self.pace == "dying" and self.deliveries and self.chance.random() < 0.3:
@@ -160,7 +166,7 @@ class Consumer:
         transaction = message["transaction"]
         id = message["op"]["id"]
         delivery = Delivery(
-            f"{self.name}/{self.connections}",
+            self._connection_name(),
             message["cursor"],
             id,
             transaction["xid"],

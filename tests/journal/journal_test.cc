@@ -248,30 +248,6 @@ TEST_F(JournalTest, FullDiskLosesNothingAndGoesOnWhenThereIsSpace) {
   options_.directory = folder;
 }
 
-TEST_F(JournalTest, FailedSyncIsToldOnceAndForEver) {
-  std::atomic<int> announced{0};
-  Journal& journal = Open();
-  journal.OnAnnounce([&] { ++announced; });
-  Append(0x2000, 1);
-  WaitDurable();
-  // A pipe in place of the segment takes writes at no offset and no sync: the first pwrite or
-  // fdatasync fails.
-  int data_fd = std::get<Slice>(journal.Read(0, 1000)).fd;
-  int kept = dup(data_fd);
-  int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-  ASSERT_GE(dup2(null_fd, data_fd), 0);  // takes every write; fdatasync says EINVAL
-  int before = announced;
-  Append(0x3000, 1);
-  journal.SyncSoon();
-  while (!journal.sync_failure()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  EXPECT_EQ(journal.durable(), Lsn(0x2008));
-  EXPECT_THAT(*journal.sync_failure(), HasSubstr("nothing is confirmed"));
-  while (announced < before + 2) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  dup2(kept, data_fd);
-  close(kept);
-  close(null_fd);
-}
-
 // Readers on other threads against a writer: every byte they see is the byte that was appended.
 TEST_F(JournalTest, ConcurrentReadersSeeExactlyWhatWasAppended) {
   options_.segment_bytes = 64 << 10;

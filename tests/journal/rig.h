@@ -46,8 +46,7 @@ class JournalRig : public ::testing::Test {
   Journal& Reopen() { return Open(); }
   void Close() { journal_.reset(); }
 
-  // Ends the journal as a power cut does: the files as they were, without its closing sync and
-  // seals.
+  // Ends the journal as kill -9 does: the files as they were, without its closing sync and seals.
   void Crash() {
     std::filesystem::path copy = options_.directory;
     copy += "-copy";

@@ -115,10 +115,10 @@ TEST_F(Exporter, TimesAreSeconds) {
 }
 
 TEST_F(Exporter, EachReasonHasItsOwnCounter) {
-  pipeline_.Count(ReconnectReason::kSilent);
-  pipeline_.Count(ReconnectReason::kSilent);
+  pipeline_.Count(ReconnectReason::kEnded);
+  pipeline_.Count(ReconnectReason::kEnded);
   feed_.closed[1] = 7;
-  EXPECT_EQ(Value("syncflow_source_reconnects_total{reason=\"silent\"}"), 2);
+  EXPECT_EQ(Value("syncflow_source_reconnects_total{reason=\"ended\"}"), 2);
   EXPECT_EQ(Value("syncflow_source_reconnects_total{reason=\"lost\"}"), 0);
   EXPECT_EQ(Value("syncflow_feed_closed_total{reason=\"shutdown\"}"), 7);
   EXPECT_EQ(Value("syncflow_feed_closed_total{reason=\"peer\"}"), 0);

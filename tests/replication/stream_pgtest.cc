@@ -186,7 +186,10 @@ TEST_F(StreamTest, SlotInUseIsRefusedAndFreeAgainLater) {
     } catch (const adapter::Error& error) {
       EXPECT_EQ(error.sqlstate(), "55006");
     }
+    stream.End();
   }
+  std::string refusal = "not tried";
+  while (!refusal.empty()) refusal = Refusal([&] { Open("busy_slot", start); });  // soon
 }
 
 TEST_F(StreamTest, TerminatedWalsenderIsAnErrorThatWantsAReconnect) {

@@ -1,0 +1,89 @@
+#include "sidecar/continuity.h"
+
+#include <unistd.h>
+
+#include "adapter/operation.h"
+
+namespace syncflow {
+namespace {
+
+constexpr uint64_t kPieceBytes = 256 << 10;
+
+// A line's operation begins with its id.
+bool IsOf(std::string_view line, std::string_view id) {
+  std::string beginning = "\"op\":{\"id\":";
+  adapter::AppendJsonString(beginning, id);
+  return line.find(beginning) != std::string_view::npos;
+}
+
+std::string Text(const journal::Position& position) {
+  return position.commit_lsn.ToString() + " (" + std::to_string(position.index) + ")";
+}
+
+}  // namespace
+
+Continuity::Continuity(const journal::Journal& journal, replication::Lsn start)
+    : journal_(journal), last_(journal.appended()), end_(journal.head().offset) {
+  auto before = journal::Position::Before(start);
+  auto found = before < last_ ? journal.Find(before) : end_;
+  if (auto* offset = std::get_if<uint64_t>(&found)) {
+    offset_ = *offset;
+    return;
+  }
+  journal::Earliest earliest = journal.earliest();
+  offset_ = earliest.offset;
+  ignored_ = earliest.base;
+}
+
+std::optional<std::string> Continuity::Repeated(const replication::Change& change) {
+  journal::Position position{change.commit_lsn, change.index};
+  if (position <= ignored_) return std::nullopt;
+  std::string_view line = NextLine();
+  if (position <= ignored_) return std::nullopt;  // retention has just removed it
+  auto cursor = journal::CursorOfLine(line);
+  if (cursor && cursor->position == position && IsOf(line, change.operation.id))
+    return std::nullopt;
+  return "PostgreSQL repeats the operation at " + Text(position) + " where the journal holds " +
+         (cursor ? "another one at " + Text(cursor->position) : "none");
+}
+
+std::optional<std::string> Continuity::Passed(replication::Lsn end) {
+  if (!awaits() || end <= last_.commit_lsn) return std::nullopt;
+  return "PostgreSQL does not repeat the operation at " + Text(last_) +
+         ", with which the journal ends";
+}
+
+// Empty behind the journal's end.
+std::string_view Continuity::NextLine() {
+  if (!awaits()) return {};
+  if (used_ == piece_.size()) Load();
+  std::string_view rest = std::string_view(piece_).substr(used_);
+  std::string_view line = rest.substr(0, rest.find('\n') + 1);
+  used_ += line.size();
+  offset_ += line.size();
+  return line;
+}
+
+void Continuity::Load() {
+  used_ = 0;
+  piece_.clear();
+  if (auto view = journal_.Tail(offset_, kPieceBytes)) {
+    piece_ = view->bytes;
+    return;
+  }
+  auto found = journal_.Read(offset_, kPieceBytes);
+  if (std::holds_alternative<journal::Miss>(found)) {
+    journal::Earliest earliest = journal_.earliest();
+    offset_ = earliest.offset;
+    ignored_ = earliest.base;
+    return;
+  }
+  auto slice = std::get<journal::Slice>(found);
+  piece_.resize(slice.length);
+  ssize_t got = pread(slice.fd, piece_.data(), slice.length, static_cast<off_t>(slice.file_offset));
+  if (got != static_cast<ssize_t>(piece_.size()))
+    throw journal::Error(journal::Error::Kind::kIo,
+                         "a journal segment cannot be read: check the disk");
+}
+
+}  // namespace syncflow
