@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "adapter/conninfo.h"
@@ -123,6 +124,22 @@ std::string ReadPassword(const std::string& file) {
   }
   return password;
 }
+
+// Parameters as libpq takes them; refers to the texts.
+class Values {
+ public:
+  explicit Values(const std::vector<std::optional<std::string>>& parameters) {
+    for (const auto& parameter : parameters) {
+      if (parameter) RefuseNul(*parameter);
+      values_.push_back(parameter ? parameter->c_str() : nullptr);
+    }
+  }
+  int count() const { return static_cast<int>(values_.size()); }
+  const char* const* data() const { return values_.data(); }
+
+ private:
+  std::vector<const char*> values_;
+};
 
 // What the connection string itself sets.
 class Given {
@@ -245,6 +262,7 @@ struct Connection::State {
   bool copy_ended = false;
   bool lost = false;              // while copying; told when all that had arrived was handed over
   std::optional<Error> farewell;  // FATAL while nothing was asked
+  std::unordered_map<std::string, std::string> prepared;  // sql to the statement's name
   std::function<void(const std::string&, const std::string&)> notice;
   std::function<void(const Notification&)> notification;
 
@@ -401,6 +419,75 @@ struct Connection::State {
     return AnyResult(PQgetResult(handle));
   }
 
+  // ---- pipelines ----
+
+  // Name of the prepared statement; a new one is prepared by the pipeline being sent.
+  std::string Prepare(const std::string& sql, std::vector<std::string>& new_ones) {
+    auto known = prepared.find(sql);
+    if (known != prepared.end()) return known->second;
+    auto again = std::find(new_ones.begin(), new_ones.end(), sql);
+    std::string name =
+        "s" + std::to_string(prepared.size() + static_cast<size_t>(again - new_ones.begin()));
+    if (again != new_ones.end()) return name;
+    Check(PQsendPrepare(handle, name.c_str(), sql.c_str(), 0, nullptr));
+    new_ones.push_back(sql);
+    return name;
+  }
+
+  // What was sent, so that its results can be told apart.
+  struct Sent {
+    std::vector<std::string> new_ones;  // statements to be prepared, in order
+    std::vector<bool> prepares;         // of each command: whether it is a Prepare
+  };
+
+  Sent SendPipeline(const std::vector<Statement>& statements, const std::vector<Values>& values) {
+    Sent sent;
+    Check(PQenterPipelineMode(handle));
+    for (size_t i = 0; i < statements.size(); ++i) {
+      size_t before = sent.new_ones.size();
+      std::string name = Prepare(statements[i].sql, sent.new_ones);
+      if (sent.new_ones.size() > before) sent.prepares.push_back(true);
+      Check(PQsendQueryPrepared(handle, name.c_str(), values[i].count(), values[i].data(), nullptr,
+                                nullptr, 0));
+      sent.prepares.push_back(false);
+    }
+    Check(PQpipelineSync(handle));
+    return sent;
+  }
+
+  std::vector<Result> RunPipeline(const std::vector<Statement>& statements) {
+    std::vector<Values> values;
+    for (const Statement& statement : statements) values.emplace_back(statement.parameters);
+    Sent sent = SendPipeline(statements, values);
+    auto deadline = Clock::now() + timeout;
+    std::vector<Result> results;
+    std::optional<Error> failure;
+    auto next_new = sent.new_ones.begin();
+    for (bool prepare : sent.prepares) {
+      AnyResult result = TakeFromPipeline(deadline, failure);
+      if (!result) continue;
+      if (prepare) prepared.emplace(*next_new++, "s" + std::to_string(prepared.size()));
+      if (!prepare) results.push_back(Result(result.release()));
+    }
+    TakeFromPipeline(deadline, failure);  // the sync
+    Check(PQexitPipelineMode(handle));
+    if (failure) throw Error(*failure);
+    return results;
+  }
+
+  // The result of one command of the pipeline; null when it failed or was skipped. The first error
+  // is kept.
+  AnyResult TakeFromPipeline(Clock::time_point deadline, std::optional<Error>& failure) {
+    AnyResult result = NextResult(deadline);
+    if (!result) throw Lost();
+    ExecStatusType status = PQresultStatus(result.get());
+    if (status == PGRES_PIPELINE_SYNC) return result;
+    if (NextResult(deadline)) throw Lost();  // each command has one result
+    if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return result;
+    if (status != PGRES_PIPELINE_ABORTED && !failure) failure = FromResult(result.get());
+    return nullptr;
+  }
+
   // The server stops working for nobody. PQcancel opens a connection of its own and may wait for
   // the network as long as the kernel does, so nobody waits for it.
   void CancelAndClose() {
@@ -463,13 +550,9 @@ Connection& Connection::operator=(Connection&&) noexcept = default;
 Result Connection::Query(const std::string& sql,
                          const std::vector<std::optional<std::string>>& parameters) {
   RefuseNul(sql);
-  std::vector<const char*> values;
-  for (const auto& parameter : parameters) {
-    if (parameter) RefuseNul(*parameter);
-    values.push_back(parameter ? parameter->c_str() : nullptr);
-  }
-  state_->Check(PQsendQueryParams(state_->handle, sql.c_str(), static_cast<int>(values.size()),
-                                  nullptr, values.data(), nullptr, nullptr, 0));
+  Values values(parameters);
+  state_->Check(PQsendQueryParams(state_->handle, sql.c_str(), values.count(), nullptr,
+                                  values.data(), nullptr, nullptr, 0));
   return Result(state_->Collect(Clock::now() + state_->timeout).release());
 }
 
@@ -477,6 +560,10 @@ Result Connection::Execute(const std::string& sql) {
   RefuseNul(sql);
   state_->Check(PQsendQuery(state_->handle, sql.c_str()));
   return Result(state_->Collect(Clock::now() + state_->timeout).release());
+}
+
+std::vector<Result> Connection::Pipeline(const std::vector<Statement>& statements) {
+  return state_->RunPipeline(statements);
 }
 
 std::string Connection::QuoteIdentifier(std::string_view name) const {
@@ -570,6 +657,9 @@ void Connection::OnNotice(std::function<void(const std::string&, const std::stri
 
 // ---- facts ----
 
+bool Connection::idle() const {
+  return PQtransactionStatus(state_->handle) == PQTRANS_IDLE;
+}
 int Connection::server_version() const {
   return PQserverVersion(state_->handle);
 }

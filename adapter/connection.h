@@ -57,6 +57,12 @@ class Result {
   std::unique_ptr<pg_result, Clear> result_;
 };
 
+// One statement of a Pipeline; parameters are texts, nullopt = NULL.
+struct Statement {
+  std::string sql;
+  std::vector<std::optional<std::string>> parameters;
+};
+
 struct Notification {
   std::string channel;
   std::string payload;
@@ -83,6 +89,11 @@ class Connection {
   // One or several statements without parameters, by the simple protocol (the only one a walsender
   // takes). The result is the last one's.
   Result Execute(const std::string& sql);
+  // Sends all statements and waits for all results, in one round trip; results in their order. Each
+  // sql is prepared once for the connection, so there should be few different ones. The first
+  // error is thrown, and the server has skipped what followed; a transaction begun here stays open
+  // until ROLLBACK.
+  std::vector<Result> Pipeline(const std::vector<Statement>& statements);
   std::string QuoteIdentifier(std::string_view name) const;
   std::string QuoteLiteral(std::string_view text) const;
 
@@ -130,6 +141,8 @@ class Connection {
 
   // ---- facts ----
 
+  // Usable, and outside a transaction.
+  bool idle() const;
   int server_version() const;  // 150020 for 15.20
   int backend_pid() const;
   std::string host_and_port() const;  // for messages

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "adapter/raw_json.h"
+
 namespace syncflow::adapter {
 namespace {
 
@@ -40,54 +42,13 @@ bool Flag(const Json& object, const char* key) {
   return value.get<bool>();
 }
 
-// ---- `data` as it was written: a double has no room for every number. On JSON known to be valid.
-
-bool IsSpace(char c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
-// `at` is the opening quote; returns the place after the closing one.
-size_t AfterString(std::string_view json, size_t at) {
-  for (++at; json[at] != '"'; ++at) {
-    if (json[at] == '\\') ++at;
-  }
-  return at + 1;
-}
-
-size_t AfterValue(std::string_view json, size_t at) {
-  for (int depth = 0;;) {
-    char c = json[at];
-    if (depth == 0 && (c == ',' || c == '}' || IsSpace(c))) return at;
-    at = c == '"' ? AfterString(json, at) : at + 1;
-    depth += c == '{' || c == '[' ? 1 : c == '}' || c == ']' ? -1 : 0;
-    if (depth == 0 && (c == '"' || c == '}' || c == ']')) return at;
-  }
-}
-
-// The last member counts, as for jsonb.
-std::string_view RawMember(std::string_view json, std::string_view key) {
+// As it was written; the last member of a name counts, as for jsonb.
+std::string_view RawMember(std::string_view json, std::string_view name) {
   std::string_view found;
-  size_t at = json.find('{') + 1;
-  for (;;) {
-    at = json.find_first_of("\"}", at);
-    if (json[at] == '}') return found;
-    size_t name_end = AfterString(json, at);
-    bool wanted = Json::parse(json.substr(at, name_end - at)) == key;
-    size_t value = json.find(':', name_end) + 1;
-    while (IsSpace(json[value])) ++value;
-    at = AfterValue(json, value);
-    if (wanted) found = json.substr(value, at - value);
+  for (const RawJsonMember& member : RawMembers(json)) {
+    if (member.name == name) found = member.value;
   }
-}
-
-std::string WithoutSpace(std::string_view json) {
-  std::string out;
-  for (size_t at = 0; at < json.size();) {
-    size_t end = json[at] == '"' ? AfterString(json, at) : at + 1;
-    if (!IsSpace(json[at])) out += json.substr(at, end - at);
-    at = end;
-  }
-  return out;
+  return found;
 }
 
 void AppendInteger(std::string& out, int64_t value) {
