@@ -36,14 +36,6 @@ std::string ReasonOfName(const char* what, const std::string& name) {
   return "";
 }
 
-// jsonb has no room for \u0000; `\\u0000` is a backslash and five letters.
-bool HoldsNulEscape(std::string_view json) {
-  for (size_t at = json.find('\\'); at != json.npos; at = json.find('\\', at + 2)) {
-    if (json.substr(at, 6) == "\\u0000") return true;
-  }
-  return false;
-}
-
 std::string ReasonOfData(const Operation& operation) {
   if (!operation.data) return "";
   const std::string& data = *operation.data;

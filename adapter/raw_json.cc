@@ -1,7 +1,7 @@
 #include "adapter/raw_json.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "adapter/operation.h"
 
@@ -76,14 +76,21 @@ std::vector<std::string_view> RawElements(std::string_view array) {
 
 std::string MergeRawObjects(std::string_view base, std::string_view patch) {
   auto news = RawMembers(patch);
+  std::set<std::string_view> names;
+  for (const RawJsonMember& member : news) names.insert(member.name);
   std::string out = "{";
   for (const RawJsonMember& member : RawMembers(base)) {
-    bool replaced = std::any_of(news.begin(), news.end(),
-                                [&](const auto& other) { return other.name == member.name; });
-    if (!replaced) AppendMember(out, member);
+    if (!names.contains(member.name)) AppendMember(out, member);
   }
   for (const RawJsonMember& member : news) AppendMember(out, member);
   return out + '}';
+}
+
+bool HoldsNulEscape(std::string_view json) {
+  for (size_t at = json.find('\\'); at != json.npos; at = json.find('\\', at + 2)) {
+    if (json.substr(at, 6) == "\\u0000") return true;
+  }
+  return false;
 }
 
 std::string WithoutSpace(std::string_view json) {

@@ -22,6 +22,10 @@ std::vector<std::string_view> RawElements(std::string_view array);
 // The members of both, those of `patch` in place of equally named ones of `base`.
 std::string MergeRawObjects(std::string_view base, std::string_view patch);
 
+// True for an escaped NUL character, which jsonb has no room for; `\\u0000` is a backslash and five
+// letters.
+bool HoldsNulEscape(std::string_view json);
+
 // Without the space outside its strings.
 std::string WithoutSpace(std::string_view json);
 

@@ -198,6 +198,22 @@ void CreateSchema(Connection& connection, const std::string& schema, NotifyMode 
   }
 }
 
+void CreateIndexConcurrently(Connection& connection, const std::string& schema, ExtraIndex index) {
+  bool data = index == ExtraIndex::kDocumentData;
+  std::string name = data ? "idx_docs_data" : "idx_ops_clock";
+  std::string quoted = connection.QuoteIdentifier(schema);
+  Result found = connection.Query(
+      "SELECT i.indisvalid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = "
+      "i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 "
+      "AND c.relname = $2",
+      {schema, name});
+  if (found.rows() > 0 && found.Get(0, 0) == "t") return;
+  if (found.rows() > 0) connection.Execute("DROP INDEX CONCURRENTLY " + quoted + "." + name);
+  connection.Execute("CREATE INDEX CONCURRENTLY " + name + " ON " + quoted +
+                     (data ? ".documents USING gin (data jsonb_path_ops)"
+                           : ".operations (client_id, (vector_clock -> client_id))"));
+}
+
 bool HasSchema(Connection& connection, const std::string& schema) {
   Result result = connection.Query(
       "SELECT count(*) FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = "

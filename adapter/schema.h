@@ -20,6 +20,17 @@ std::vector<std::string> SchemaStatements(const Connection& connection, const st
 // is left alone). Throws Error.
 void CreateSchema(Connection& connection, const std::string& schema, NotifyMode mode);
 
+// Beyond SyncFlow's own; each makes one kind of question fast and every write a little dearer.
+enum class ExtraIndex {
+  kDocumentData,    // idx_docs_data: filters with $eq, a GIN index on documents.data
+  kOperationClock,  // idx_ops_clock: getChanges with a vector clock
+};
+
+// Builds the index without holding up writers, which takes as long as reading the table twice: the
+// connection's timeout has to allow for it. Does nothing when it is there; one that an interrupted
+// build left behind is replaced. Not inside a transaction. Throws Error.
+void CreateIndexConcurrently(Connection& connection, const std::string& schema, ExtraIndex index);
+
 // True when both tables exist and have the columns the sidecar reads.
 bool HasSchema(Connection& connection, const std::string& schema);
 

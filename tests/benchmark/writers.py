@@ -68,7 +68,7 @@ class Consumer(Reads):
 
 def commits_per_second(server, script, seconds):
     program = os.path.join(server.server.bin, "pgbench")
-    output = subprocess.run([program, "-n", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-M", "prepared", "-f", script,
+    output = subprocess.run([program, "-n", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds), "-f", script,
                              server.server.url], check=True, capture_output=True, text=True).stdout
     return float(re.search(r"tps = ([0-9.]+)", output)[1])
 
