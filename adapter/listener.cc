@@ -75,6 +75,8 @@ void Listener::Listen(const Events& events, std::optional<Clock::time_point>& he
   Connection connection(options_.connect);
   connection.OnNotification([&](const Notification& notification) { Hand(notification, events); });
   connection.Execute("LISTEN " + connection.QuoteIdentifier(options_.channel));
+  if (!options_.second_channel.empty())
+    connection.Execute("LISTEN " + connection.QuoteIdentifier(options_.second_channel));
   auto now = Clock::now();
   auto away = heard ? std::chrono::duration_cast<milliseconds>(now - *heard) : milliseconds(0);
   heard = now;
@@ -96,6 +98,10 @@ Clock::time_point Listener::Ask(Connection& connection) {
 }
 
 void Listener::Hand(const Notification& notification, const Events& events) const {
+  if (notification.channel != options_.channel) {
+    if (events.second) events.second(notification.payload);
+    return;
+  }
   auto notice = ParseOperationNotice(notification.payload);
   if (notice) {
     if (events.notice) events.notice(*notice);

@@ -29,6 +29,7 @@ std::optional<OperationNotice> ParseOperationNotice(std::string_view payload);
 struct ListenerOptions {
   ConnectOptions connect;
   std::string channel = "operation_inserted";
+  std::string second_channel;  // "" = none; its payloads go to `second`
   std::chrono::milliseconds backoff_min{100};
   std::chrono::milliseconds backoff_max{30'000};
 };
@@ -42,7 +43,8 @@ class Listener {
     // LISTEN is in force again; `away` since the last moment it surely was (the server is asked
     // every 2 s, so it may be that much too long, never too short). First call: away = 0.
     std::function<void(std::chrono::milliseconds away)> gap_end;
-    std::function<void(std::string_view payload)> foreign;  // a payload that is no OperationNotice
+    std::function<void(std::string_view payload)> foreign;   // a payload that is no OperationNotice
+    std::function<void(std::string_view payload)> second{};  // of the second channel
     // At least every 100 ms while connected or backing off; not while connecting or while a dead
     // link is found out (connect.timeout at most).
     std::function<void()> tick;
@@ -53,6 +55,8 @@ class Listener {
   // opens a transaction. Any of the events may be empty.
   void Run(const Events& events);
   void Stop();
+  // Readable once stopping; not to be read or closed.
+  int stop_fd() const { return wake_fd_; }
 
  private:
   void Listen(const Events& events, std::optional<Clock::time_point>& heard);

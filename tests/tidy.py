@@ -67,7 +67,8 @@ def files(root):
 
 
 def cpp_files(root):
-    return [name for name in files(root) if name.endswith((".cc", ".h"))]
+    """Without examples/: they are projects of their own, and use what is installed."""
+    return [name for name in files(root) if name.endswith((".cc", ".h")) and not name.startswith("examples/")]
 
 
 def text(root, name):

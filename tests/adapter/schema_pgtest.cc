@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <thread>
 
 #include "adapter/listener.h"
@@ -326,6 +327,34 @@ TEST_F(Schema, TriggerThatSomebodyDisabledStaysDisabled) {
   connection_.Execute("ALTER TABLE public.operations DISABLE TRIGGER operation_insert_trigger");
   CreateSchema(connection_, "public", NotifyMode::kTrigger);
   EXPECT_EQ(Ask(connection_, "SELECT tgenabled FROM pg_trigger"), "D");
+}
+
+TEST_F(Schema, NotifyIsSwitchedWhileOthersWrite) {
+  CreateSchema(connection_, "public", NotifyMode::kTrigger);
+  std::atomic<bool> done{false};
+  int64_t written = 0;
+  std::thread writer([&] {
+    Connection own = Connect();
+    for (; !done; ++written)
+      own.Execute("INSERT INTO operations VALUES ('switch" + std::to_string(written) +
+                  "', 'insert', 'c', 'd', '{}', 1, 'c', false, '{}')");
+  });
+  Connection listening = Connect();
+  listening.Execute("LISTEN operation_inserted");
+  for (int round = 0; round < 10; ++round) {
+    CreateSchema(connection_, "public", NotifyMode::kOff);
+    CreateSchema(connection_, "public", NotifyMode::kTrigger);
+    while (listening.NextNotification()) continue;
+    while (!listening.NextNotification()) {
+      listening.Wait(Clock::now() + std::chrono::milliseconds(50));
+      listening.ConsumeInput();
+    }
+  }
+  done = true;
+  writer.join();
+  EXPECT_EQ(
+      connection_.Execute("SELECT count(*) FROM operations WHERE id LIKE 'switch%'").Get(0, 0),
+      std::to_string(written));
 }
 
 TEST_F(Schema, WithoutNotifyHasNoTrigger) {
