@@ -657,6 +657,9 @@ void Connection::OnNotice(std::function<void(const std::string&, const std::stri
 
 // ---- facts ----
 
+void Connection::set_timeout(std::chrono::milliseconds timeout) {
+  state_->timeout = timeout;
+}
 bool Connection::idle() const {
   return PQtransactionStatus(state_->handle) == PQTRANS_IDLE;
 }

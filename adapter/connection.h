@@ -141,6 +141,8 @@ class Connection {
 
   // ---- facts ----
 
+  // For statements from now on, in place of the one given at first.
+  void set_timeout(std::chrono::milliseconds timeout);
   // Usable, and outside a transaction.
   bool idle() const;
   int server_version() const;  // 150020 for 15.20

@@ -1,9 +1,14 @@
 // syncflow-sidecar: the command line. Each command lives in sidecar/command.
 #include <CLI/CLI.hpp>
 
+#include <cerrno>
+#include <cstring>
 #include <iostream>
+#include <map>
 
+#include "config/units.h"
 #include "sidecar/command/config_commands.h"
+#include "sidecar/command/data.h"
 #include "sidecar/command/init.h"
 #include "sidecar/command/run.h"
 #include "sidecar/command/tail.h"
@@ -14,7 +19,6 @@ namespace {
 using namespace syncflow;
 
 constexpr int kUsage = 2;
-constexpr int kConfiguration = 78;  // EX_CONFIG
 
 void AddRun(CLI::App& app, int& status) {
   auto file = std::make_shared<std::string>();
@@ -47,45 +51,121 @@ void AddPrintConfig(CLI::App& app, int& status) {
   });
 }
 
-struct InitWords {
-  std::string config;
-  std::string url;
-  std::string schema = "public";
-  bool print_sql = false;
-};
+// The options of every command that works on a database; they are read when it runs.
+std::shared_ptr<command::DatabaseWords> AddDatabase(CLI::App& command) {
+  auto words = std::make_shared<command::DatabaseWords>();
+  auto* file = command.add_option("--config", words->config, "YAML file");
+  command.add_option("--url", words->url, "connection string instead; default: DATABASE_URL")
+      ->excludes(file);
+  command.add_option("--schema", words->schema, "without a file: the schema")
+      ->capture_default_str()
+      ->excludes(file);
+  return words;
+}
 
-int Init(const InitWords& words) {
-  command::InitOptions options;
-  options.print_sql = words.print_sql;
-  options.connect.url = words.url;
-  options.schema = words.schema;
-  if (!words.config.empty()) {
-    auto settings = command::LoadOrReport(words.config);
-    if (!settings) return kConfiguration;
-    options.connect.url = settings->postgres.url.Reveal();
-    options.connect.password_file = settings->postgres.password_file;
-    options.schema = settings->postgres.schema;
-    bool off = settings->notify.mode == config::NotifyMode::kOff;
-    options.notify = off ? adapter::NotifyMode::kOff : adapter::NotifyMode::kTrigger;
-  }
-  return command::Init(options);
+using Work = std::function<int(const command::Database&)>;
+
+void OnDatabase(CLI::App& command, int& status, const Work& work) {
+  auto words = AddDatabase(command);
+  command.callback([&command, &status, words, work] {
+    status = command::WithDatabase(command.get_name(), *words, work);
+  });
 }
 
 void AddInit(CLI::App& app, int& status) {
-  auto words = std::make_shared<InitWords>();
   CLI::App* init = app.add_subcommand(
       "init", "Create SyncFlow's tables, indexes and trigger where they are missing");
-  auto* file = init->add_option("--config", words->config, "YAML file");
-  auto* url =
-      init->add_option("--url", words->url, "connection string instead of a file")->excludes(file);
-  init->add_option("--schema", words->schema, "with --url: the schema")
-      ->capture_default_str()
-      ->needs(url);
-  init->add_flag("--print-sql", words->print_sql, "print the statements, change nothing");
-  init->callback([words, &status] {
-    if (words->config.empty() && words->url.empty()) throw CLI::RequiredError("--config or --url");
-    status = Init(*words);
+  auto options = std::make_shared<command::InitOptions>();
+  init->add_flag("--print-sql", options->print_sql, "print the statements, change nothing");
+  std::map<std::string, adapter::ExtraIndex> indexes{
+      {"data", adapter::ExtraIndex::kDocumentData},
+      {"clock", adapter::ExtraIndex::kOperationClock}};
+  init->add_option("--index", options->indexes,
+                   "also, without holding up writers: data (filters), clock (late operations)")
+      ->transform(CLI::CheckedTransformer(indexes));
+  OnDatabase(*init, status,
+             [options](const auto& database) { return command::Init(database, *options); });
+}
+
+void AddStats(CLI::App& app, int& status) {
+  OnDatabase(*app.add_subcommand("stats", "Count operations and documents"), status,
+             command::Stats);
+}
+
+void AddGet(CLI::App& app, int& status) {
+  auto collection = std::make_shared<std::string>();
+  auto id = std::make_shared<std::string>();
+  CLI::App* get = app.add_subcommand("get", "Print a document");
+  get->add_option("COLLECTION", *collection)->required();
+  get->add_option("ID", *id)->required();
+  OnDatabase(*get, status, [collection, id](const auto& database) {
+    return command::Get(database, *collection, *id);
   });
+}
+
+void AddQuery(CLI::App& app, int& status) {
+  struct Words {
+    std::string collection;
+    adapter::DocumentQuery query;
+    std::vector<std::string> order;
+  };
+  auto words = std::make_shared<Words>();
+  CLI::App* query = app.add_subcommand("query", "Print the documents that a filter finds");
+  query->add_option("COLLECTION", words->collection)->required();
+  query->add_option("FILTER", words->query.filter, R"(JSON, as {"address.city":{"$in":["Ulm"]}})")
+      ->capture_default_str();
+  query->add_option("--order", words->order, "path, or -path for descending; updated last first");
+  query->add_option("--limit", words->query.limit, "0 = all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  OnDatabase(*query, status, [words](const auto& database) {
+    for (const std::string& path : words->order) {
+      bool descending = path.starts_with('-');
+      words->query.order.push_back({path.substr(descending ? 1 : 0), descending});
+    }
+    return command::Query(database, words->collection, words->query);
+  });
+}
+
+void AddAccept(CLI::App& app, int& status) {
+  auto path = std::make_shared<std::string>("-");
+  CLI::App* accept = app.add_subcommand("accept", "Store operations, one JSON object a line");
+  accept->add_option("FILE", *path, "- = standard input")->capture_default_str();
+  OnDatabase(*accept, status, [path](const auto& database) {
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(nullptr, std::fclose);
+    if (*path != "-") file.reset(std::fopen(path->c_str(), "r"));
+    if (*path != "-" && !file)
+      throw std::invalid_argument("cannot open " + *path + ": " + std::strerror(errno));
+    return command::Accept(database, file ? file.get() : stdin);
+  });
+}
+
+// "30d" and the like into milliseconds.
+CLI::Option* AddDuration(CLI::App& command, const std::string& name,
+                         std::chrono::milliseconds& value, const std::string& about) {
+  auto parse = [&value, name](const std::string& text) {
+    auto duration = config::ParseDuration(text);
+    if (!duration)
+      throw CLI::ValidationError(name, "'" + text + "' is no duration, as 90d or 100ms");
+    value = *duration;
+  };
+  return command.add_option_function<std::string>(name, parse, about)
+      ->default_str(config::FormatDuration(value));
+}
+
+void AddCompact(CLI::App& app, int& status) {
+  auto options = std::make_shared<adapter::CompactOptions>();
+  CLI::App* compact = app.add_subcommand("compact", "Delete old operations, in small steps");
+  AddDuration(*compact, "--older-than", options->older_than, "by the operations' timestamps");
+  AddDuration(*compact, "--pause", options->pause, "between batches");
+  AddDuration(*compact, "--lock-timeout", options->lock_timeout, "for the table");
+  compact->add_option("--batch-rows", options->batch_rows, "a transaction")->capture_default_str();
+  compact->add_option("--share-max", options->share_max, "of the table, at most")
+      ->capture_default_str();
+  compact->add_flag("--dry-run", options->dry_run, "only count");
+  compact->add_flag("--vacuum", options->vacuum, "VACUUM (ANALYZE) at the end");
+  OnDatabase(*compact, status,
+             [options](const auto& database) { return command::Compact(database, *options); });
 }
 
 void AddTail(CLI::App& app, int& status) {
@@ -115,6 +195,11 @@ int main(int argc, char** argv) {
   AddPrintConfig(app, status);
   AddInit(app, status);
   AddTail(app, status);
+  AddGet(app, status);
+  AddQuery(app, status);
+  AddAccept(app, status);
+  AddStats(app, status);
+  AddCompact(app, status);
   AddVersion(app, status);
   try {
     app.parse(argc, argv);

@@ -5,10 +5,10 @@
 namespace syncflow::command {
 namespace {
 
-void Print(const adapter::Connection& connection, const InitOptions& options) {
+void Print(const adapter::Connection& connection, const Database& database) {
   std::puts("BEGIN;");
   for (const std::string& statement :
-       adapter::SchemaStatements(connection, options.schema, options.notify)) {
+       adapter::SchemaStatements(connection, database.schema, database.notify)) {
     std::printf("%s;\n", statement.c_str());
   }
   std::puts("COMMIT;");
@@ -16,21 +16,19 @@ void Print(const adapter::Connection& connection, const InitOptions& options) {
 
 }  // namespace
 
-int Init(const InitOptions& options) {
-  try {
-    adapter::Connection connection(options.connect);
-    if (options.print_sql) {
-      Print(connection, options);
-      return 0;
-    }
-    adapter::CreateSchema(connection, options.schema, options.notify);
-    std::fprintf(stderr, "schema %s of database %s is ready\n", options.schema.c_str(),
-                 connection.database().c_str());
+int Init(const Database& database, const InitOptions& options) {
+  adapter::Connection connection(database.connect);
+  if (options.print_sql) {
+    Print(connection, database);
     return 0;
-  } catch (const adapter::Error& error) {
-    std::fprintf(stderr, "init: %s\n", error.Explain().c_str());
-    return 1;
   }
+  adapter::CreateSchema(connection, database.schema, database.notify);
+  connection.set_timeout(std::chrono::hours(24));
+  for (adapter::ExtraIndex index : options.indexes)
+    adapter::CreateIndexConcurrently(connection, database.schema, index);
+  std::fprintf(stderr, "schema %s of database %s is ready\n", database.schema.c_str(),
+               connection.database().c_str());
+  return 0;
 }
 
 }  // namespace syncflow::command

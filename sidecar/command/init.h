@@ -1,20 +1,18 @@
 // `syncflow-sidecar init`: SyncFlow's tables, indexes and trigger, created or printed.
 #pragma once
 
-#include <string>
+#include <vector>
 
-#include "adapter/schema.h"
+#include "sidecar/command/database.h"
 
 namespace syncflow::command {
 
 struct InitOptions {
-  adapter::ConnectOptions connect;
-  std::string schema = "public";
-  adapter::NotifyMode notify = adapter::NotifyMode::kTrigger;
   bool print_sql = false;  // to stdout instead of running it; it still connects, for the quoting
+  std::vector<adapter::ExtraIndex> indexes;  // beyond SyncFlow's own
 };
 
-// 0; 1 with a sentence on stderr.
-int Init(const InitOptions& options);
+// 0; what fails is thrown.
+int Init(const Database& database, const InitOptions& options);
 
 }  // namespace syncflow::command

@@ -18,27 +18,28 @@ using ::testing::Not;
 class Initialized : public ::testing::Test {
  protected:
   Initialized() {
-    options_.connect.url = testing::PrivatePostgres::Shared().url();
-    options_.schema = "odd \"name";
-    sql_.emplace(options_.connect);
+    database_.connect.url = testing::PrivatePostgres::Shared().url();
+    database_.schema = "odd \"name";
+    sql_.emplace(database_.connect);
     sql_->Execute("DROP SCHEMA IF EXISTS \"odd \"\"name\" CASCADE");
   }
-  bool HasTables() { return adapter::HasSchema(*sql_, options_.schema); }
+  bool HasTables() { return adapter::HasSchema(*sql_, database_.schema); }
 
+  Database database_;
   InitOptions options_;
   std::optional<adapter::Connection> sql_;
 };
 
 TEST_F(Initialized, TablesAreThereAndASecondTimeDoesNoHarm) {
-  EXPECT_EQ(Init(options_), 0);
+  EXPECT_EQ(Init(database_, options_), 0);
   EXPECT_TRUE(HasTables());
-  EXPECT_EQ(Init(options_), 0);
+  EXPECT_EQ(Init(database_, options_), 0);
 }
 
 TEST_F(Initialized, PrintedSqlDoesTheSameAndPrintingDoesNothing) {
   options_.print_sql = true;
   ::testing::internal::CaptureStdout();
-  EXPECT_EQ(Init(options_), 0);
+  EXPECT_EQ(Init(database_, options_), 0);
   std::fflush(stdout);
   std::string printed = ::testing::internal::GetCapturedStdout();
   EXPECT_FALSE(HasTables());
@@ -47,11 +48,13 @@ TEST_F(Initialized, PrintedSqlDoesTheSameAndPrintingDoesNothing) {
 }
 
 TEST_F(Initialized, NoServerIsASentenceAndExitCodeOne) {
-  options_.connect.url = "postgresql://someone:hidden@127.0.0.1:1/postgres";
+  DatabaseWords words;
+  words.url = "postgresql://someone:hidden@127.0.0.1:1/postgres";
   ::testing::internal::CaptureStderr();
-  EXPECT_EQ(Init(options_), 1);
+  EXPECT_EQ(
+      WithDatabase("init", words, [](const Database& database) { return Init(database, {}); }), 1);
   std::string said = ::testing::internal::GetCapturedStderr();
-  EXPECT_THAT(said, HasSubstr("127.0.0.1"));
+  EXPECT_THAT(said, HasSubstr("init: cannot connect to 127.0.0.1"));
   EXPECT_THAT(said, Not(HasSubstr("hidden")));
 }
 
