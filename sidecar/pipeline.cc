@@ -29,7 +29,7 @@ constexpr milliseconds kServerWaits{5};
 constexpr seconds kFinishMax{4};
 constexpr seconds kSilenceMax{15};
 constexpr uint64_t kBurstBytes = 8 << 10;
-constexpr std::chrono::microseconds kBurstNap{500};
+constexpr milliseconds kBurstNap{1};
 
 // A connection attempt ends at once when the pipeline is stopped.
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {

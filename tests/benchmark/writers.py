@@ -1,17 +1,17 @@
 #!/usr/bin/python3
 """What listening costs the writers: 32 clients, one operation a commit, with SyncFlow's NOTIFY trigger and one listener,
-with the sidecar's feed and one consumer, and with nobody, in turn on one server."""
+with the sidecar's feed and one consumer, with pg_recvlogical on a bare slot, and with nobody, in turn on one server."""
 
 import argparse
 import contextlib
 import os
 import re
 import select
-import socket
 import subprocess
 import threading
 
 import bench
+from waiting import wait_until
 
 CLIENTS = 32
 SCRIPT = """\\set n random(1, 1000000)
@@ -21,26 +21,15 @@ VALUES (gen_random_uuid()::text, 'update', 'todos', 'doc-' || :n,
 """
 
 
-class Reads(threading.Thread):
-    """Reads whatever comes until stopped; counts what `pattern` tells from it."""
-
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.count = 0
-        self.stopping = threading.Event()
-
-    def stop(self):
-        self.stopping.set()
-        self.join()
-
-
-class Listener(Reads):
+class Listener(threading.Thread):
     """LISTEN, and nothing more: SyncFlow's own listener also fetches each row."""
 
     def __init__(self, server):
-        super().__init__()
+        super().__init__(daemon=True)
         self.connection = server.connect()
         self.connection.cursor().execute("LISTEN operation_inserted")
+        self.count = 0
+        self.stopping = threading.Event()
 
     def run(self):
         with contextlib.closing(self.connection):
@@ -50,20 +39,30 @@ class Listener(Reads):
                     self.count += len(self.connection.notifies)
                     self.connection.notifies.clear()
 
+    def __enter__(self):
+        self.start()
 
-class Consumer(Reads):
-    def __init__(self, address):
-        super().__init__()
-        self.socket = socket.create_connection(address)
-        self.socket.sendall(b'{"type":"hello","version":1}\n')
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.join()
+        assert self.count > 0, "the listener heard nothing"
 
-    def run(self):
-        rest = b""
-        with self.socket:
-            while not self.stopping.is_set():
-                if select.select([self.socket], [], [], 0.1)[0]:
-                    whole, _, rest = (rest + self.socket.recv(1 << 20)).rpartition(b"\n")
-                    self.count += whole.count(b'{"type":"change"')
+
+class Reader:
+    """A process that writes what it hears to a file; ended and looked at afterwards."""
+
+    def __init__(self, folder, *command):
+        self.path = os.path.join(folder, "heard")
+        self.command = command
+
+    def __enter__(self):
+        with open(self.path, "wb") as file:
+            self.process = subprocess.Popen(self.command, stdout=file)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+        assert os.path.getsize(self.path) > 0, f"{self.command[0]} heard nothing"
 
 
 def commits_per_second(server, script, seconds):
@@ -73,14 +72,17 @@ def commits_per_second(server, script, seconds):
     return float(re.search(r"tps = ([0-9.]+)", output)[1])
 
 
-def with_reader(reader, action):
-    reader.start()
-    try:
-        result = action()
-    finally:
-        reader.stop()
-    assert reader.count > 0, "the reader heard nothing"
-    return result
+def catch_up(server, slot):
+    """What the others wrote is not to be paid for in the next round."""
+    end = server.execute("SELECT pg_current_wal_lsn()")[0][0]
+    wait_until(lambda: server.execute("SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s",
+                                      end, slot)[0][0], "the sidecar to catch up")
+
+
+def bare_reader(server):
+    options = [word for option in bench.PLUGIN_OPTIONS["wal2json"] for word in ("-o", option)]
+    program = os.path.join(server.server.bin, "pg_recvlogical")
+    return Reader(server.folder, program, "-d", server.server.url, "--slot", "bare", "--start", "-f", "-", *options)
 
 
 def main():
@@ -88,31 +90,37 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4, help="each round, each way")
     arguments = parser.parse_args()
-    ways = {"nobody": [], "sidecar feed": [], "NOTIFY trigger": []}
+    ways = {"nobody": [], "pg_recvlogical": [], "sidecar feed": [], "NOTIFY trigger": []}
     with bench.rig() as server:
         sidecar = server.sidecar("feed", **{"notify.mode": "trigger", "notify.watch": False, "log.level": "warning"})
         sidecar.start_ready()
         script = os.path.join(server.folder, "writers.sql")
         with open(script, "w", encoding="utf-8") as file:
             file.write(SCRIPT)
+        feed = Reader(server.folder, "bash", "-c", f"exec cat < /dev/tcp/{sidecar.feed[0]}/{sidecar.feed[1]}")
 
-        def measure():
-            return commits_per_second(server, script, arguments.seconds)
+        def measure(way, reader):
+            with reader:
+                ways[way].append(commits_per_second(server, script, arguments.seconds))
 
         for _ in range(arguments.rounds):
             server.execute("ALTER TABLE operations DISABLE TRIGGER USER")
-            ways["sidecar feed"].append(with_reader(Consumer(sidecar.feed), measure))
+            measure("sidecar feed", feed)
             sidecar.pause()
-            ways["nobody"].append(measure())
+            measure("nobody", contextlib.nullcontext())
+            server.execute("SELECT pg_create_logical_replication_slot('bare', 'wal2json')")
+            measure("pg_recvlogical", bare_reader(server))
+            server.execute("SELECT pg_drop_replication_slot('bare')")
             server.execute("ALTER TABLE operations ENABLE TRIGGER USER")
-            ways["NOTIFY trigger"].append(with_reader(Listener(server), measure))
+            measure("NOTIFY trigger", Listener(server))
             server.execute("TRUNCATE operations")
             sidecar.resume()
+            catch_up(server, sidecar.slot)
     ratios = {way: bench.median([ours / alone for ours, alone in zip(rates, ways["nobody"])]) for way, rates in ways.items()}
     bench.table(f"writers: commits a second of {CLIENTS} clients, medians of {arguments.rounds} rounds",
                 ["who listens", "commits/s", "ratio"],
                 [[way, f"{bench.median(rates):,.0f}", f"{ratios[way]:.2f}"] for way, rates in ways.items()])
-    print("\n  goal: sidecar feed >= 0.90")
+    print("\n  goal: sidecar feed >= 0.90; pg_recvlogical shows what decoding on the server alone leaves of it")
 
 
 if __name__ == "__main__":
