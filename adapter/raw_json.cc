@@ -14,9 +14,8 @@ bool IsSpace(char c) {
 
 // `at` is the opening quote; returns the place after the closing one.
 size_t AfterString(std::string_view json, size_t at) {
-  for (++at; json[at] != '"'; ++at) {
-    if (json[at] == '\\') ++at;
-  }
+  at = json.find_first_of("\"\\", at + 1);
+  while (json[at] == '\\') at = json.find_first_of("\"\\", at + 2);
   return at + 1;
 }
 

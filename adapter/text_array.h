@@ -1,6 +1,7 @@
 // The text form of a one-dimensional PostgreSQL array, so that a whole batch is one parameter.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,9 +14,11 @@ class TextArray {
   void Add(std::string_view element) {
     Separate();
     text_ += '"';
-    for (char c : element) {
-      if (c == '"' || c == '\\') text_ += '\\';
-      text_ += c;
+    for (size_t at = 0; at < element.size();) {
+      size_t special = std::min(element.find_first_of("\"\\", at), element.size());
+      text_.append(element, at, special - at);
+      if (special < element.size()) (text_ += '\\') += element[special];
+      at = special + 1;
     }
     text_ += '"';
   }
