@@ -197,6 +197,7 @@ std::vector<Option> MakeOptions() {
       replication("slot", &Replication::slot, Slot()),
       replication("plugin", &Replication::plugin, Choice<Plugin>{{"auto", "wal2json", "pgoutput"}}),
       replication("publication", &Replication::publication, Identifier()),
+      replication("backfill", &Replication::backfill, Flag{}),
       journal("directory", &Journal::directory, Folder()),
       journal("segment_size", &Journal::segment_size, Size{kMiB, kGiB}),
       journal("retain_size", &Journal::retain_size, Size{2 * kMiB, 8192 * kGiB}),

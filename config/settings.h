@@ -37,6 +37,9 @@ struct Replication {
   // The publication that pgoutput reads; created before the slot where it is missing and
   // postgres.initialize is true.
   std::string publication = "syncflow_sidecar";
+  // At the first start, begin with the operations that are already in the table, marked
+  // "recovered". false: with the first one that is committed after the slot was created.
+  bool backfill = true;
 };
 
 struct Journal {

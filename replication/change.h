@@ -20,6 +20,9 @@ struct Change {
   uint64_t index = 0;  // counts the operations of one transaction from 0
   uint32_t xid = 0;
   CommitTime commit_time = 0;
+  // Not from the stream but from the table, where the stream has lost it: `commit_lsn` is then the
+  // place it was put at, `commit_time` the row's received_at.
+  bool recovered = false;
 };
 
 }  // namespace syncflow::replication

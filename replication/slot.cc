@@ -49,12 +49,13 @@ std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string&
   return slot;
 }
 
-Lsn CreateSlot(adapter::Connection& connection, const std::string& name,
-               const std::string& plugin) {
+NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
+                   const std::string& plugin) {
   std::string command = "CREATE_REPLICATION_SLOT " + connection.QuoteIdentifier(name) +
-                        " LOGICAL " + connection.QuoteIdentifier(plugin) + " (SNAPSHOT 'nothing')";
+                        " LOGICAL " + connection.QuoteIdentifier(plugin) + " (SNAPSHOT 'export')";
   try {
-    return ToLsn(connection.Execute(command).Get(0, 1));
+    adapter::Result result = connection.Execute(command);
+    return {ToLsn(result.Get(0, 1)), std::string(result.Get(0, 2))};
   } catch (const adapter::Error& error) {
     if (!error.sqlstate().empty()) throw;
     // It waits for every transaction that was running, and the protocol has no limit of its own.
@@ -84,15 +85,14 @@ void CheckSlot(const Slot& slot, const std::string& plugin, const std::string& d
         "the replication slot '" + slot.name + "' is temporary and would forget its position",
         "55000", DropHint(slot));
   }
-  if (slot.wal_status == "lost" || slot.restart.IsZero()) {
-    throw adapter::Error(
-        "the replication slot '" + slot.name +
-            "' was invalidated: PostgreSQL has removed WAL that was not yet received",
-        "55000",
-        "history is lost; raise max_slot_wal_keep_size, drop the slot (SELECT "
-        "pg_drop_replication_slot('" +
-            slot.name + "')) and move journal.directory away to begin a new history");
-  }
+}
+
+void DropSlot(adapter::Connection& connection, const std::string& name) {
+  connection.Execute("DROP_REPLICATION_SLOT " + connection.QuoteIdentifier(name));
+}
+
+bool IsInvalidated(const Slot& slot) {
+  return slot.wal_status == "lost" || slot.restart.IsZero();
 }
 
 bool IsSlotName(const std::string& name) {

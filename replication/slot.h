@@ -32,13 +32,26 @@ SystemIdentity IdentifySystem(adapter::Connection& connection);
 
 std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string& name);
 
+struct NewSlot {
+  // Its consistent point: every transaction that commits at or after it will be sent.
+  Lsn start;
+  // What was committed before it, for SET TRANSACTION SNAPSHOT, until `connection` is used again.
+  std::string snapshot;
+};
+
 // Creates a permanent slot; waits for the transactions that run now to end, at most the
-// connection's timeout. Returns its consistent point: every transaction that commits at or after it
-// will be sent.
-Lsn CreateSlot(adapter::Connection& connection, const std::string& name, const std::string& plugin);
+// connection's timeout.
+NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
+                   const std::string& plugin);
+
+// Fails with 55006 while somebody reads it.
+void DropSlot(adapter::Connection& connection, const std::string& name);
+
+// PostgreSQL has removed WAL that it had not sent.
+bool IsInvalidated(const Slot& slot);
 
 // Throws adapter::Error with the remedy when the slot is not one this sidecar can use: another
-// plugin, another database, temporary, or invalidated.
+// plugin, another database, or temporary.
 void CheckSlot(const Slot& slot, const std::string& plugin, const std::string& database);
 
 // The slot lets PostgreSQL name [a-z0-9_]{1,63}.

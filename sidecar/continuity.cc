@@ -1,7 +1,5 @@
 #include "sidecar/continuity.h"
 
-#include <unistd.h>
-
 #include "adapter/operation.h"
 
 namespace syncflow {
@@ -67,23 +65,13 @@ std::string_view Continuity::NextLine() {
 void Continuity::Load() {
   used_ = 0;
   piece_.clear();
-  if (auto view = journal_.Tail(offset_, kPieceBytes)) {
-    piece_ = view->bytes;
+  if (auto lines = journal::CopyLines(journal_, offset_, kPieceBytes)) {
+    piece_ = std::move(*lines);
     return;
   }
-  auto found = journal_.Read(offset_, kPieceBytes);
-  if (std::holds_alternative<journal::Miss>(found)) {
-    journal::Earliest earliest = journal_.earliest();
-    offset_ = earliest.offset;
-    ignored_ = earliest.base;
-    return;
-  }
-  auto slice = std::get<journal::Slice>(found);
-  piece_.resize(slice.length);
-  ssize_t got = pread(slice.fd, piece_.data(), slice.length, static_cast<off_t>(slice.file_offset));
-  if (got != static_cast<ssize_t>(piece_.size()))
-    throw journal::Error(journal::Error::Kind::kIo,
-                         "a journal segment cannot be read: check the disk");
+  journal::Earliest earliest = journal_.earliest();
+  offset_ = earliest.offset;
+  ignored_ = earliest.base;
 }
 
 }  // namespace syncflow

@@ -47,7 +47,7 @@ Pipeline::Pipeline(PipelineOptions options, journal::Journal& journal, feed::Fee
       feed_(feed),
       watch_(watch),
       probe_(probe),
-      upstream_(WithStop(options_.upstream, wake_fd_), journal) {}
+      upstream_(WithStop(options_.upstream, wake_fd_), journal, [this] { probe_.Beat(); }) {}
 
 Pipeline::~Pipeline() {
   close(wake_fd_);

@@ -7,6 +7,7 @@
 #include "replication/publication.h"
 #include "replication/wal2json.h"
 #include "sidecar/log/log.h"
+#include "sidecar/reconcile.h"
 
 namespace syncflow {
 namespace {
@@ -88,32 +89,66 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
     journal_.Bind(identity, {});
     if (auto loss = journal_.lost()) throw HistoryForked(*loss);
   }
+  if (bound && journal_.recorded() > system.flushed) {
+    Forked("the server stands at " + system.flushed.ToString() + ", before the journal's end at " +
+           journal_.recorded().ToString());
+  }
   auto slot = replication::FindSlot(connection, options_.slot);
-  if (slot) {
-    Require(connection, *slot, system.database);
-    if (bound) {
-      CheckAgainstJournal(*slot, system);
-      return slot->confirmed_flush;
+  if (slot) Require(connection, *slot, system.database);
+  std::string loss = bound ? WhyLost(slot) : "";
+  if (loss.empty() && slot && (bound || !options_.backfill)) {
+    if (!bound) {
+      log::Warning("upstream",
+                   "the slot is older than this journal: the feed begins at the slot's position",
+                   {{"slot", slot->name}, {"position", slot->confirmed_flush.ToString()}});
+      journal_.Bind(identity, slot->confirmed_flush);
     }
-    // A new journal at an old slot: what the slot has confirmed was kept elsewhere and is not
-    // served from here.
-    log::Warning("upstream",
-                 "the slot is older than this journal: the feed begins at the slot's position",
-                 {{"slot", slot->name}, {"position", slot->confirmed_flush.ToString()}});
-    journal_.Bind(identity, slot->confirmed_flush);
     return slot->confirmed_flush;
   }
-  if (bound) {
-    throw HistoryLost("the replication slot '" + options_.slot +
-                          "' is gone, and with it every change since " +
-                          journal_.recorded().ToString(),
-                      "find out who dropped it (a failover keeps no slots)");
+  if (slot) {
+    log::Warning("upstream", "the slot is dropped, and created anew with what the table holds",
+                 {{"slot", slot->name}, {"reason", loss.empty() ? "the journal is new" : loss}});
+    replication::DropSlot(connection, slot->name);
   }
-  replication::Lsn start = CreateSlot(connection);
-  journal_.Bind(identity, start);
+  return BeginAnew(connection, identity, loss);
+}
+
+// Empty when the slot goes on where the journal ends, or before.
+std::string Upstream::WhyLost(const std::optional<replication::Slot>& slot) const {
+  if (!slot) return "the replication slot '" + options_.slot + "' is gone (a failover keeps none)";
+  if (replication::IsInvalidated(*slot)) {
+    return "the replication slot '" + slot->name +
+           "' was invalidated: PostgreSQL has removed WAL that was not yet received; raise "
+           "max_slot_wal_keep_size";
+  }
+  if (slot->confirmed_flush <= journal_.recorded()) return "";
+  return "the slot '" + slot->name + "' stands at " + slot->confirmed_flush.ToString() +
+         ", beyond the journal's end at " + journal_.recorded().ToString() +
+         ": somebody else has consumed the changes between";
+}
+
+// The journal is bound to the beginning of time, so that a backfill that is cut off is found to be
+// behind its slot, like every other loss.
+replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
+                                     const journal::Identity& identity, const std::string& loss) {
+  replication::NewSlot slot = CreateSlot(connection);
   log::Info("upstream", "created the replication slot",
-            {{"slot", options_.slot}, {"plugin", plugin_}, {"from", start.ToString()}});
-  return start;
+            {{"slot", options_.slot}, {"plugin", plugin_}, {"from", slot.start.ToString()}});
+  if (!journal_.identity())
+    journal_.Bind(identity, options_.backfill ? replication::Lsn(1) : slot.start);
+  if (loss.empty() && !options_.backfill) return slot.start;
+  if (!loss.empty()) log::Error("upstream", "history was lost: " + loss);
+  ReconcileOptions reconcile;
+  reconcile.connect = options_.connect;
+  reconcile.schema = options_.schema;
+  reconcile.line_bytes_max = options_.line_bytes_max;
+  reconcile.beat = beat_;
+  // A first start that was cut off has nothing that anybody could miss.
+  reconcile.gap = journal_.recorded() > replication::Lsn(1) ? loss : "";
+  uint64_t recovered = Reconcile(reconcile, slot, journal_);
+  log::Info("upstream", "the operations that were missing are taken from the table",
+            {{"operations", recovered}, {"at", slot.start.ToString()}});
+  return slot.start;
 }
 
 // ---- the plugin ----
@@ -139,7 +174,7 @@ void Upstream::Require(adapter::Connection& connection, const replication::Slot&
     replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
 }
 
-replication::Lsn Upstream::CreateSlot(adapter::Connection& connection) {
+replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection) {
   if (options_.plugin == Plugin::kPgOutput) return CreateSlot(connection, kPgOutput);
   try {
     return CreateSlot(connection, kWal2Json);
@@ -153,15 +188,16 @@ replication::Lsn Upstream::CreateSlot(adapter::Connection& connection) {
   return CreateSlot(connection, kPgOutput);
 }
 
-replication::Lsn Upstream::CreateSlot(adapter::Connection& connection, const std::string& plugin) {
+replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection,
+                                          const std::string& plugin) {
   if (plugin == kPgOutput) {
     if (options_.initialize)
       replication::CreatePublication(connection, options_.publication, options_.schema, kTable);
     replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
   }
-  replication::Lsn start = replication::CreateSlot(connection, options_.slot, plugin);
+  replication::NewSlot slot = replication::CreateSlot(connection, options_.slot, plugin);
   plugin_ = plugin;
-  return start;
+  return slot;
 }
 
 // ---- the history ----
@@ -176,20 +212,6 @@ void Upstream::CheckTimeline(const journal::Identity& held,
                         ", the journal on timeline " + std::to_string(held.timeline) +
                         ": a standby was promoted or a backup restored",
                     "the journal is served as it is, nothing new is read");
-}
-
-void Upstream::CheckAgainstJournal(const replication::Slot& slot,
-                                   const replication::SystemIdentity& system) {
-  if (slot.confirmed_flush > journal_.recorded()) {
-    throw HistoryLost("the slot '" + slot.name + "' stands at " + slot.confirmed_flush.ToString() +
-                          ", beyond the journal's end at " + journal_.recorded().ToString() +
-                          ": somebody else has consumed the changes between",
-                      "find who else uses the slot, or restore the newer journal");
-  }
-  if (journal_.recorded() > system.flushed) {
-    Forked("the server stands at " + system.flushed.ToString() + ", before the journal's end at " +
-           journal_.recorded().ToString());
-  }
 }
 
 void Upstream::Forked(const std::string& sentence) {

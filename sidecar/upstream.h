@@ -2,7 +2,9 @@
 // to its history. Used only on the ingest thread.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -26,18 +28,22 @@ struct UpstreamOptions {
   Plugin plugin = Plugin::kAuto;
   std::string publication = "syncflow_sidecar";  // for pgoutput
   bool initialize = true;  // create what is missing of SyncFlow's tables, once per process
+  bool backfill = true;    // at a first start, the operations that are already there
+  uint64_t line_bytes_max = 8ull << 20;  // of what is recovered
   adapter::NotifyMode notify = adapter::NotifyMode::kTrigger;
 };
 
 class Upstream {
  public:
-  Upstream(UpstreamOptions options, journal::Journal& journal)
-      : options_(std::move(options)), journal_(journal) {}
+  // `beat` is called while it works on something long.
+  Upstream(UpstreamOptions options, journal::Journal& journal, std::function<void()> beat)
+      : options_(std::move(options)), journal_(journal), beat_(std::move(beat)) {}
 
   // The stream begins where the slot stands, at or before the journal's end; see Continuity for
-  // what PostgreSQL repeats. Throws adapter::Error when PostgreSQL cannot be streamed from (its
-  // NeedsOperator() tells whether waiting helps), journal::Error{kForeign} when the journal belongs
-  // to another history.
+  // what PostgreSQL repeats. Where no slot stands there, a new one is created and what the stream
+  // has lost is taken from the table; see Reconcile. Throws adapter::Error when PostgreSQL cannot
+  // be streamed from (its NeedsOperator() tells whether waiting helps), journal::Error{kForeign}
+  // when the journal belongs to another history.
   replication::Stream Open(replication::Probe& probe);
   // The journal and PostgreSQL do not tell the same history: notes it in the journal, so that
   // nothing is read until an operator has looked, and throws.
@@ -50,18 +56,20 @@ class Upstream {
   std::string PluginOptions() const;
   void Require(adapter::Connection& connection, const replication::Slot& slot,
                const std::string& database);
-  replication::Lsn CreateSlot(adapter::Connection& connection);
-  replication::Lsn CreateSlot(adapter::Connection& connection, const std::string& plugin);
+  replication::NewSlot CreateSlot(adapter::Connection& connection);
+  replication::NewSlot CreateSlot(adapter::Connection& connection, const std::string& plugin);
+  std::string WhyLost(const std::optional<replication::Slot>& slot) const;
+  replication::Lsn BeginAnew(adapter::Connection& connection, const journal::Identity& identity,
+                             const std::string& loss);
   void Warn(const std::string& sentence);
   replication::Lsn BindToSlot(adapter::Connection& connection,
                               const replication::SystemIdentity& system);
   void CheckTimeline(const journal::Identity& held,
                      const replication::SystemIdentity& system) const;
-  void CheckAgainstJournal(const replication::Slot& slot,
-                           const replication::SystemIdentity& system);
 
   UpstreamOptions options_;
   journal::Journal& journal_;
+  std::function<void()> beat_;
   bool initialized_ = false;
   std::string plugin_;            // of the slot, once it was found or created
   std::set<std::string> warned_;  // each sentence once per process

@@ -35,6 +35,7 @@ HOMES = {
     "yaml-cpp/": ("yaml-cpp", ["config/load.cc"]),
     "simdjson.h": ("simdjson::simdjson", ["replication/wal2json.cc"]),
     "isa-l": ("PkgConfig::libisal", ["sidecar/journal"]),
+    "xxhash.h": ("PkgConfig::libxxhash", ["sidecar/known_ids.cc"]),
     "asio": ("asio", ["sidecar/feed"]),
     "civetweb.h": ("civetweb", ["sidecar/http"]),
     "prometheus/": ("prometheus-cpp::core", ["sidecar/metrics"]),

@@ -44,6 +44,8 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   upstream.slot = settings.replication.slot;
   upstream.plugin = static_cast<Plugin>(settings.replication.plugin);
   upstream.publication = settings.replication.publication;
+  upstream.backfill = settings.replication.backfill;
+  upstream.line_bytes_max = settings.feed.line_max;
   bool trigger = settings.notify.mode == config::NotifyMode::kTrigger;
   upstream.notify = trigger ? adapter::NotifyMode::kTrigger : adapter::NotifyMode::kOff;
   options.pipeline.line_bytes_max = settings.feed.line_max;

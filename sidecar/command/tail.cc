@@ -264,8 +264,11 @@ void Client::TakeHello(const json& line) {
 }
 
 void Client::TakeGap(const json& line) {
-  Say("gap: changes after " + Text(line, "after") + " are lost, going on at " +
-      Text(line, "resume") + " (" + Text(line, "code") + ": " + Text(line, "reason") + ")");
+  bool recovered = Text(line, "code") == "history_recovered";
+  Say("gap: changes after " + Text(line, "after") +
+      (recovered ? " were lost and are taken from the table" : " are lost, going on at ") +
+      (recovered ? "" : Text(line, "resume")) + " (" + Text(line, "code") + ": " +
+      Text(line, "reason") + ")");
   if (!Text(line, "resume").empty()) from_ = Text(line, "resume");
 }
 

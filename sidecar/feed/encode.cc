@@ -91,7 +91,7 @@ void Encoder::WriteHead(const replication::Change& change) {
   last_at_ = line_.size();
   line_ += "},\"committed_at\":\"";
   line_ += time_text_;
-  line_ += "\",\"op\":";
+  line_ += change.recovered ? "\",\"recovered\":true,\"op\":" : "\",\"op\":";
 }
 
 // The largest field goes first, until the line fits; "omitted" tells how many bytes each had.

@@ -1,7 +1,10 @@
 // Hop 3, Encode: one Change becomes one finished feed line, once for all consumers.
 //
 //   {"type":"change","cursor":"…","transaction":{"xid":1,"index":3,"last":true},
-//    "committed_at":"…","op":{…}}\n
+//    "committed_at":"…","recovered":true,"op":{…}}\n
+//
+// "recovered" stands only where it is true: the operation was read from the table, since the stream
+// has lost it.
 //
 // Whether a change is its transaction's last is known only when the next message has come; the
 // encoder holds one line back until then.

@@ -7,7 +7,8 @@ namespace {
 
 constexpr size_t kEpochDigits = 8;
 constexpr size_t kLsnDigits = 16;
-constexpr std::string_view kLinePrefix = "{\"type\":\"change\",\"cursor\":\"";
+constexpr std::string_view kLinePrefixes[] = {"{\"type\":\"change\",\"cursor\":\"",
+                                              "{\"type\":\"gap\",\"cursor\":\""};
 
 bool IsLowerHex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
@@ -63,9 +64,12 @@ std::string Cursor::ToString() const {
 }
 
 std::optional<Cursor> CursorOfLine(std::string_view line) {
-  if (!line.starts_with(kLinePrefix)) return std::nullopt;
-  line.remove_prefix(kLinePrefix.size());
-  return Cursor::Parse(line.substr(0, line.find('"')));
+  for (std::string_view prefix : kLinePrefixes) {
+    if (!line.starts_with(prefix)) continue;
+    line.remove_prefix(prefix.size());
+    return Cursor::Parse(line.substr(0, line.find('"')));
+  }
+  return std::nullopt;
 }
 
 }  // namespace syncflow::journal

@@ -47,7 +47,8 @@ struct Cursor {
   auto operator<=>(const Cursor&) const = default;
 };
 
-// The cursor of a change line, taken from its fixed beginning; nullopt for any other line.
+// The cursor of a line that the journal holds (a change, or a gap that was recorded), taken from
+// its fixed beginning; nullopt for any other line.
 std::optional<Cursor> CursorOfLine(std::string_view line);
 
 }  // namespace syncflow::journal

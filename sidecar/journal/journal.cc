@@ -1,5 +1,7 @@
 #include "sidecar/journal/journal.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <cstdio>
@@ -72,6 +74,9 @@ struct Journal::State {
   std::unique_ptr<TailBlocks> tail;               // from OpenHistory on
   std::deque<std::shared_ptr<Segment>> segments;  // the last one is written to
   Head head;
+  Head announced;  // what readers see of it
+  bool held_back = false;
+  uint64_t durable_offset = 0;  // up to here everything is on disk
   replication::Lsn recorded;
   replication::Lsn durable;
   std::deque<std::shared_ptr<Segment>> unsealed;  // complete, not yet durable; in order
@@ -125,7 +130,8 @@ void Journal::State::OpenHistory(const Meta& found) {
   segments = std::move(recovered.segments);
   active = segments.back();
   appended = recovered.last;
-  head = {segments.back()->end(), recovered.last};
+  head = announced = {segments.back()->end(), recovered.last};
+  durable_offset = head.offset;
   recorded = std::max(found.start, recovered.safe);
   durable = recorded;
   probe.recovered_cut_bytes = recovered.cut_bytes;
@@ -276,6 +282,7 @@ void Journal::State::Publish(uint64_t written, replication::Lsn safe) {
   std::lock_guard held(mutex);
   head.offset += written;
   head.position = appended;
+  if (!held_back) announced = head;
   recorded = safe;
   probe.appended_lines += written == 0 ? 0 : batch_lines;
   probe.appended_bytes += written;
@@ -289,6 +296,25 @@ void Journal::SyncSoon() {
   std::lock_guard held(state_->mutex);
   state_->sync_soon = true;
   state_->wake.notify_all();
+}
+
+void Journal::HoldBack() {
+  std::lock_guard held(state_->mutex);
+  state_->held_back = true;
+}
+
+void Journal::Release() {
+  {
+    std::lock_guard held(state_->mutex);
+    state_->held_back = false;
+    state_->announced = state_->head;
+  }
+  if (state_->announce) state_->announce();
+}
+
+bool Journal::all_durable() const {
+  std::lock_guard held(state_->mutex);
+  return state_->durable_offset == state_->head.offset && state_->durable == state_->recorded;
 }
 
 replication::Lsn Journal::durable() const {
@@ -323,6 +349,7 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
   auto complete = std::exchange(unsealed, {});
   std::shared_ptr<Segment> newest = segments.back();
   replication::Lsn target = recorded;
+  uint64_t target_offset = head.offset;
   bool folder = std::exchange(folder_dirty, false);
   dirty = sync_soon = false;
   dirty_bytes = 0;
@@ -346,6 +373,7 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
   unsealed.insert(unsealed.begin(), complete.begin(), complete.end());
   Assert(target >= durable && target <= recorded, "durable rises up to what was recorded");
   durable = target;
+  durable_offset = target_offset;
   ++probe.syncs;
   probe.sync_nanoseconds += took;
   probe.last_sync_nanoseconds = took;
@@ -386,7 +414,7 @@ std::shared_ptr<Segment> Journal::State::Expendable() const {
 
 Head Journal::head() const {
   std::lock_guard held(state_->mutex);
-  return state_->head;
+  return state_->announced;
 }
 
 Earliest Journal::earliest() const {
@@ -421,7 +449,7 @@ std::variant<uint64_t, Miss> Journal::Find(Position position) const {
 
 std::optional<View> Journal::Tail(uint64_t offset, uint64_t max_bytes) const {
   std::unique_lock held(state_->mutex);
-  uint64_t end = state_->head.offset;
+  uint64_t end = state_->announced.offset;
   const TailBlocks* tail = state_->tail.get();
   held.unlock();
   return tail == nullptr ? View{} : tail->Look(offset, end, max_bytes);
@@ -446,6 +474,19 @@ Probe Journal::probe() const {
     probe.oldest += std::chrono::microseconds(state_->segments.front()->oldest());
   }
   return probe;
+}
+
+std::optional<std::string> CopyLines(const Journal& journal, uint64_t offset, uint64_t max_bytes) {
+  if (offset == journal.head().offset) return "";
+  if (auto view = journal.Tail(offset, max_bytes)) return std::string(view->bytes);
+  auto found = journal.Read(offset, max_bytes);
+  if (std::holds_alternative<Miss>(found)) return std::nullopt;
+  const Slice& slice = std::get<Slice>(found);
+  std::string lines(slice.length, '\0');
+  ssize_t got = pread(slice.fd, lines.data(), lines.size(), static_cast<off_t>(slice.file_offset));
+  if (got != static_cast<ssize_t>(lines.size()))
+    throw Error(Error::Kind::kIo, "a journal segment cannot be read: check the disk");
+  return lines;
 }
 
 }  // namespace syncflow::journal

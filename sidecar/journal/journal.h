@@ -139,7 +139,14 @@ class Journal {
   void Flush(replication::Lsn safe);
   // Wakes the sync thread now instead of after sync_interval.
   void SyncSoon();
+  // While held back, what is flushed is kept like everything else, and readers do not see it. For
+  // lines whose cursors PostgreSQL would not repeat: they must be durable before anybody has them.
+  void HoldBack();
+  // Announces what was held back.
+  void Release();
 
+  // Everything flushed is on disk. Any thread.
+  bool all_durable() const;
   // The highest `safe` that is on disk. This, and nothing else, may be confirmed to PostgreSQL. Any
   // thread.
   replication::Lsn durable() const;
@@ -173,6 +180,10 @@ class Journal {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// A copy of whole lines from `offset`, from memory or from a segment file; empty at the head,
+// nullopt when retention has removed them. Any thread.
+std::optional<std::string> CopyLines(const Journal& journal, uint64_t offset, uint64_t max_bytes);
 
 // Epoch of an identity: CRC32C over system identifier, database, table, format version and
 // generation. A history's generation is the timeline it began on, or more after a loss.

@@ -87,6 +87,7 @@ def processor_seconds(pid):
 
 def sidecar_drain(server, slot, total):
     sidecar = server.sidecar(slot, **{"replication.slot": slot, "replication.plugin": "auto", "postgres.initialize": False,
+                                      "replication.backfill": False,
                                       "notify.watch": False, "log.level": "warning"})
     began = time.monotonic()
     sidecar.start()

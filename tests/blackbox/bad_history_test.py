@@ -56,29 +56,6 @@ class History(Case):
         for name in set(os.listdir(self.sidecar.journal)) - set(but):
             shutil.move(os.path.join(self.sidecar.journal, name), away)
 
-    # ---- the slot ----
-
-    def test_slot_was_dropped(self):
-        self.sidecar.terminate()
-        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
-        self.sidecar.start()
-        self.assert_streams_nothing("slot.*is gone")
-
-    def test_slot_was_read_by_somebody_else(self):
-        self.sidecar.terminate()
-        self.commit(self.server, "skipped")
-        self.server.execute(
-            "SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", self.sidecar.slot
-        )
-        self.server.execute("CHECKPOINT")
-        self.commit(self.server, "after")
-        self.sidecar.start()
-        self.assert_retries(self.sidecar, "somebody else has consumed", "journal.directory")
-        self.move_journal_away()
-        self.sidecar.start_ready()
-        self.wait_refused("history_lost")
-        self.assertFalse(self.consumer.has("after-1"))
-
     # ---- a server restored to what it was before "lost" ----
 
     @contextlib.contextmanager

@@ -150,6 +150,7 @@ class Consumer:
                 self.cursor = message["cursor"]
             elif kind == "gap":
                 self.gaps.append(line)
+                self.cursor = message.get("cursor", self.cursor)
             elif kind == "error":
                 self._take_error(message, line)
         except (ValueError, KeyError, TypeError) as error:

@@ -39,6 +39,7 @@ replication:
   slot: "null"
   plugin: pgoutput
   publication: "it's: one"
+  backfill: false
 journal:
   directory: "~"
   segment_size: 1000000000

@@ -213,6 +213,50 @@ TEST_F(JournalTest, PositionsThatDoNotRiseAreABrokenPromise) {
 }
 
 // A file system of one mebibyte, where this machine lets the test make one.
+TEST_F(JournalTest, WhatIsHeldBackIsKeptAndNotShown) {
+  Open();
+  Append(0x2000, 1);
+  Head before = journal_->head();
+  int announced = 0;
+  journal_->OnAnnounce([&] { ++announced; });
+  journal_->HoldBack();
+  Append(0x3000, 3);
+  WaitDurable();
+  EXPECT_TRUE(journal_->all_durable());
+  EXPECT_EQ(journal_->head().offset, before.offset);
+  EXPECT_EQ(journal_->head().position, before.position);
+  EXPECT_EQ(journal_->Tail(before.offset, 1000)->bytes, "");
+  EXPECT_TRUE(std::holds_alternative<Miss>(journal_->Read(before.offset, 1000)));
+  EXPECT_EQ(CopyLines(*journal_, before.offset, 1000), "");
+  announced = 0;
+  journal_->Release();
+  EXPECT_EQ(announced, 1);
+  EXPECT_EQ(ReadFiles(0), written_);
+  EXPECT_EQ(CopyLines(*journal_, before.offset, 100'000), written_.substr(before.offset));
+  Append(0x4000, 1);
+  EXPECT_EQ(ReadFiles(0), written_);
+}
+
+TEST_F(JournalTest, WhatWasHeldBackIsShownAfterReopening) {
+  Open();
+  journal_->HoldBack();
+  Append(0x2000, 3);
+  Crash();
+  Open();
+  EXPECT_EQ(ReadFiles(0), written_);
+  EXPECT_TRUE(journal_->all_durable());
+}
+
+TEST_F(JournalTest, AllIsDurableOnlyOnceItIsSynced) {
+  options_.sync_interval = std::chrono::hours(1);
+  Open();
+  EXPECT_TRUE(journal_->all_durable());
+  Append(0x2000, 1);
+  EXPECT_FALSE(journal_->all_durable());
+  WaitDurable();
+  EXPECT_TRUE(journal_->all_durable());
+}
+
 TEST_F(JournalTest, FullDiskLosesNothingAndGoesOnWhenThereIsSpace) {
   std::filesystem::path small = options_.directory / "small";
   std::filesystem::create_directory(small);

@@ -1,0 +1,158 @@
+#include "sidecar/reconcile.h"
+
+#include <poll.h>
+
+#include <charconv>
+#include <chrono>
+#include <optional>
+
+#include "sidecar/feed/encode.h"
+#include "sidecar/known_ids.h"
+
+namespace syncflow {
+namespace {
+
+constexpr std::chrono::hours kTableTimeout{24};  // the first rows come once all are sorted
+constexpr const char* kFetch = "FETCH 500 FROM rows";
+
+template <typename T>
+T Number(std::string_view text) {
+  T value{};
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+class Reconciliation {
+ public:
+  Reconciliation(const ReconcileOptions& options, const replication::NewSlot& slot,
+                 journal::Journal& journal)
+      : options_(options),
+        slot_(slot),
+        journal_(journal),
+        encoder_(*journal.epoch(), options.line_bytes_max),
+        connection_(options.connect) {}
+
+  uint64_t Run() {
+    Begin();
+    KnownIds known(journal_, options_.beat);
+    Open(known.oldest_xid());
+    if (!options_.gap.empty()) AppendGap();
+    for (;;) {
+      options_.beat();
+      adapter::Result rows = connection_.Execute(kFetch);
+      if (rows.rows() == 0) break;
+      for (int row = 0; row < rows.rows(); ++row) {
+        if (!known.Contains(rows.Get(row, 0))) Append(rows, row);
+      }
+    }
+    journal_.Flush(slot_.start);
+    AwaitDurable();
+    journal_.Release();
+    return appended_;
+  }
+
+ private:
+  // What an earlier run has left is part of the journal, and may be seen.
+  void Begin() {
+    journal_.Flush(journal_.recorded());
+    AwaitDurable();
+    journal_.Release();
+    journal_.HoldBack();
+  }
+
+  void AwaitDurable() {
+    journal_.SyncSoon();
+    while (!journal_.all_durable()) {
+      if (auto failure = journal_.sync_failure())
+        throw journal::Error(journal::Error::Kind::kIo, *failure);
+      options_.beat();
+      poll(nullptr, 0, 2);
+    }
+  }
+
+  // Transaction numbers have 32 bits in a row; they are told apart by their distance to the next.
+  void Open(uint32_t oldest_xid) {
+    connection_.set_timeout(kTableTimeout);
+    connection_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    connection_.Execute("SET TRANSACTION SNAPSHOT " + connection_.QuoteLiteral(slot_.snapshot));
+    std::string distance = "((next - xmin::text::bigint) & 4294967295)";
+    std::string trimmed = journal_.earliest().base == journal::Position() || oldest_xid == 0
+                              ? ""
+                              : " WHERE " + distance + " < ((next - " + std::to_string(oldest_xid) +
+                                    ") & 4294967295)";
+    connection_.Execute(
+        "DECLARE rows NO SCROLL CURSOR FOR SELECT id, type, collection, doc_id, data, timestamp, "
+        "client_id, synced, vector_clock, xmin, (extract(epoch FROM coalesce(received_at, "
+        "localtimestamp)) * 1000000)::bigint FROM " +
+        connection_.QuoteIdentifier(options_.schema) +
+        ".operations, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s" +
+        trimmed + " ORDER BY received_at, id COLLATE \"C\"");
+  }
+
+  // Before the slot's first transaction, behind everything the journal has.
+  replication::Change NextPlace() {
+    replication::Change change;
+    change.commit_lsn = replication::Lsn(slot_.start.bytes() - 2);
+    change.index = index_++;
+    change.recovered = true;
+    return change;
+  }
+
+  void Append(const adapter::Result& rows, int row) {
+    auto text = [&](int column) { return rows.Get(row, column); };
+    replication::Change change = NextPlace();
+    adapter::OperationView& operation = change.operation;
+    operation.id = text(0);
+    operation.type = text(1);
+    operation.collection = text(2);
+    operation.doc_id = text(3);
+    if (!rows.IsNull(row, 4)) operation.data = text(4);
+    operation.timestamp = Number<int64_t>(text(5));
+    operation.client_id = text(6);
+    operation.synced = text(7) == "t";
+    operation.vector_clock = text(8);
+    change.xid = Number<uint32_t>(text(9));
+    change.commit_time = Number<int64_t>(text(10));
+    encoder_.Encode(change);
+    journal_.Append(encoder_.position(), encoder_.Finish(true));
+    ++appended_;
+  }
+
+  void AppendGap() {
+    replication::Change place = NextPlace();
+    journal::Position position{place.commit_lsn, place.index};
+    journal::Epoch epoch = *journal_.epoch();
+    std::string line = "{\"type\":\"gap\",\"cursor\":\"";
+    journal::Cursor{epoch, position}.AppendTo(line);
+    line += "\",\"code\":\"history_recovered\",\"after\":\"";
+    journal::Cursor{epoch, journal_.appended()}.AppendTo(line);
+    line += "\",\"resume\":\"";
+    journal::Cursor{epoch, position}.AppendTo(line);
+    line += "\",\"reason\":";
+    adapter::AppendJsonString(line, options_.gap);
+    journal_.Append(position, line + "}\n");
+  }
+
+  const ReconcileOptions& options_;
+  const replication::NewSlot& slot_;
+  journal::Journal& journal_;
+  feed::Encoder encoder_;
+  adapter::Connection connection_;
+  uint64_t index_ = 0;
+  uint64_t appended_ = 0;
+};
+
+}  // namespace
+
+uint64_t Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
+                   journal::Journal& journal) {
+  try {
+    return Reconciliation(options, slot, journal).Run();
+  } catch (const journal::Error& error) {
+    if (error.kind() != journal::Error::Kind::kDiskFull) throw;
+    throw adapter::Error(error.what(), "53100",
+                         "free space or lower journal.retain_size; recovering begins again then");
+  }
+}
+
+}  // namespace syncflow

@@ -1,0 +1,199 @@
+"""The stream has lost history, the table has it: after healing a consumer that stayed has every operation
+of the table, each under one cursor; what the stream did not bring is marked, and a gap stands before
+it."""
+
+import collections
+import json
+import random
+import shutil
+import time
+import unittest
+
+import psycopg2
+from case import Case
+from consumer import Consumer
+from waiting import wait_until
+from writer import Writers
+
+SEED = 11
+
+
+class Healing(Case):
+    def setUp(self):
+        self.server = self.rig(settings={"wal_keep_size": "0", "max_wal_size": "64MB"})
+        self.sidecar = self.server.sidecar(**{"feed.heartbeat": "1s"})
+
+    def begin(self):
+        """A sidecar that streams, and a consumer of everything."""
+        self.sidecar.start_ready()
+        self.commit(self.server, "before")
+        self.follow()
+        self.wait_for_all()
+
+    def follow(self, name="consumer"):
+        self.consumer = self.server.stops(Consumer(self.sidecar.feed, name, keep_lines=True).start())
+
+    def write(self, prefix):
+        return self.server.stops(Writers(self.server.server.url, SEED, prefix=prefix)).start()
+
+    def in_table(self):
+        return {row[0] for row in self.server.execute("SELECT id FROM operations")}
+
+    def wait_for_all(self):
+        expected = self.in_table()
+        wait_until(lambda: self.consumer.ids >= expected, "everything in the table", context=self.sidecar.log_tail)
+
+    def drop_slot(self):
+        """The walsender may be faster than we are; a slot that is still being created is left alone."""
+        def dropped():
+            self.server.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s "
+                                "AND confirmed_flush_lsn IS NOT NULL", self.sidecar.slot)
+            try:
+                self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+                return True
+            except (psycopg2.errors.ObjectInUse, psycopg2.errors.UndefinedObject):
+                return False
+        wait_until(dropped, "the slot to be dropped", every=0.001)
+
+    def assert_whole(self, gaps):
+        """Everything once, in order of the cursors, and as many gaps as losses."""
+        self.wait_for_all()
+        changes = [json.loads(line) for line in self.consumer.lines]
+        cursors = [(change["cursor"], change["op"]["id"]) for change in changes]
+        self.assertEqual(self.consumer.broken + self.consumer.refusals, [])
+        self.assertEqual(len(set(cursors)), len(self.in_table()), "one cursor for each")
+        self.assertEqual({id for _, id in cursors}, self.in_table())
+        self.assertEqual(len(self.consumer.gaps), gaps)
+        for gap in map(json.loads, self.consumer.gaps):
+            self.assertEqual(gap["code"], "history_recovered")
+        return [change["op"]["id"] for change in changes if change.get("recovered")]
+
+    # ---- the slot ----
+
+    def test_slot_dropped_under_load(self):
+        self.begin()
+        writers = self.write("load")
+        for _ in range(3):
+            time.sleep(0.5)
+            self.drop_slot()
+        time.sleep(0.5)
+        writers.stop()
+        recovered = self.assert_whole(gaps=3)
+        self.assertLess(len(recovered), len(self.in_table()))
+
+    def test_slot_dropped_while_the_sidecar_was_away(self):
+        self.begin()
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        self.commit(self.server, "missed", rows=5000)
+        self.sidecar.start_ready()
+        self.assertEqual(set(self.assert_whole(gaps=1)), {f"missed-{n}" for n in range(1, 5001)})
+
+    def test_slot_advanced_by_somebody_else(self):
+        self.begin()
+        self.sidecar.terminate()
+        self.commit(self.server, "skipped")
+        self.server.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", self.sidecar.slot)
+        self.server.execute("CHECKPOINT")
+        self.commit(self.server, "after")
+        self.sidecar.start_ready()
+        self.assertLessEqual({f"skipped-{n}" for n in range(1, 11)}, set(self.assert_whole(gaps=1)))
+        self.sidecar.wait_log("somebody else has consumed")
+
+    def test_slot_invalidated(self):
+        self.begin()
+        self.sidecar.kill()
+        self.server.server.set("max_slot_wal_keep_size", "'16MB'")
+        self.server.server.reload()
+
+        def invalidated():
+            self.commit(self.server, f"more{random.random()}", rows=2000, size=4000)
+            self.server.execute("SELECT pg_switch_wal()")
+            self.server.execute("CHECKPOINT")
+            return self.server.slot_fact(self.sidecar.slot, "wal_status") == "lost"
+        wait_until(invalidated, "the slot to be invalidated")
+        self.sidecar.start_ready()
+        self.assertTrue(self.assert_whole(gaps=1))
+        self.sidecar.wait_log("raise max_slot_wal_keep_size")
+
+    # ---- the journal ----
+
+    def test_journal_lost_while_the_slot_stands(self):
+        self.begin()
+        self.sidecar.terminate()
+        shutil.rmtree(self.sidecar.journal)
+        self.commit(self.server, "missed")
+        self.sidecar.start_ready()
+        self.commit(self.server, "after")
+        self.consumer.stop()
+        self.follow("new")
+        self.assertEqual(len(self.assert_whole(gaps=0)), 20)
+
+    # ---- the first start ----
+
+    def test_operations_that_are_already_there_come_first(self):
+        self.sidecar.start_ready()
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        shutil.rmtree(self.sidecar.journal)
+        self.commit(self.server, "old", rows=3000)
+        writers = self.write("load")
+        self.sidecar.start_ready()
+        self.follow()
+        time.sleep(0.5)
+        writers.stop()
+        recovered = self.assert_whole(gaps=0)
+        self.assertLessEqual({f"old-{n}" for n in range(1, 3001)}, set(recovered))
+        flags = [b'"recovered":true' in line for line in self.consumer.lines]
+        self.assertEqual(flags, sorted(flags, reverse=True))
+
+    def test_backfill_can_be_left_out(self):
+        self.sidecar.start_ready()
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        shutil.rmtree(self.sidecar.journal)
+        self.commit(self.server, "old")
+        self.sidecar.configure(**{"replication.backfill": False})
+        self.sidecar.start_ready()
+        self.commit(self.server, "new")
+        self.assert_delivers(self.server, self.sidecar, ["new"])
+
+    # ---- again and again ----
+
+    def test_killed_at_any_moment_of_it(self):
+        self.begin()
+        chance = random.Random(SEED)
+        recovered = 0
+        for round_number in range(8):
+            self.sidecar.kill()
+            self.drop_slot()
+            self.commit(self.server, f"round{round_number}", rows=8000)
+            for _ in range(3):
+                self.sidecar.start()
+                time.sleep(chance.uniform(0, 0.6))
+                self.sidecar.kill()
+            self.sidecar.start_ready()
+        self.wait_for_all()
+        cursors = collections.defaultdict(set)
+        for line in map(json.loads, self.consumer.lines):
+            cursors[line["op"]["id"]].add(line["cursor"])
+            recovered += line.get("recovered", False)
+        self.assertEqual({id: found for id, found in cursors.items() if len(found) != 1}, {}, f"seed {SEED}")
+        self.assertEqual(set(cursors), self.in_table())
+        self.assertGreaterEqual(recovered, 64_000)
+
+    def test_what_retention_has_removed_does_not_come_back(self):
+        self.sidecar.configure(**{"journal.segment_size": "1MiB", "journal.retain_size": "2MiB"})
+        self.begin()
+        for number in range(40):
+            self.commit(self.server, f"much{number}", rows=500, size=300)
+        self.wait_for_all()
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        self.commit(self.server, "missed")
+        self.sidecar.start_ready()
+        self.assertEqual(len(self.assert_whole(gaps=1)), 10)
+
+
+if __name__ == "__main__":
+    unittest.main()
