@@ -30,6 +30,24 @@ SystemIdentity IdentifySystem(adapter::Connection& connection) {
           std::string(result.Get(0, 3))};
 }
 
+std::optional<Lsn> FindSwitchPoint(adapter::Connection& connection, uint32_t timeline,
+                                   uint32_t ancestor) {
+  adapter::Result result = connection.Execute("TIMELINE_HISTORY " + std::to_string(timeline));
+  return SwitchPointIn(result.Get(0, 1), ancestor);
+}
+
+std::optional<Lsn> SwitchPointIn(std::string_view history, uint32_t ancestor) {
+  while (!history.empty()) {
+    std::string_view line = history.substr(0, history.find('\n'));
+    history.remove_prefix(std::min(history.size(), line.size() + 1));
+    size_t number_end = line.find('\t');
+    if (number_end == line.npos || ToTimeline(line.substr(0, number_end)) != ancestor) continue;
+    line.remove_prefix(number_end + 1);
+    return Lsn::Parse(line.substr(0, line.find('\t')));
+  }
+  return std::nullopt;
+}
+
 std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string& name) {
   adapter::Result result = connection.Execute(
       "SELECT plugin, database, temporary, active_pid, restart_lsn, confirmed_flush_lsn, "

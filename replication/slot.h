@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "adapter/connection.h"
 #include "replication/lsn.h"
@@ -29,6 +30,13 @@ struct Slot {
 };
 
 SystemIdentity IdentifySystem(adapter::Connection& connection);
+
+// Where `timeline` branched off from its ancestor (directly or over others): what the ancestor
+// wrote before belongs to both. nullopt when it is none. TIMELINE_HISTORY.
+std::optional<Lsn> FindSwitchPoint(adapter::Connection& connection, uint32_t timeline,
+                                   uint32_t ancestor);
+// The same from the history file's text: lines of "timeline <tab> LSN <tab> reason".
+std::optional<Lsn> SwitchPointIn(std::string_view history, uint32_t ancestor);
 
 std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string& name);
 

@@ -85,7 +85,7 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
   auto held = journal_.identity();
   bool bound = held.has_value();
   if (bound) {
-    CheckTimeline(*held, system);
+    FollowTimeline(connection, *held, system);
     journal_.Bind(identity, {});
     if (auto loss = journal_.lost()) throw HistoryForked(*loss);
   }
@@ -202,16 +202,27 @@ replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection,
 
 // ---- the history ----
 
-// The same cluster after a failover or a restore to a point in time: its WAL is no longer the
-// journal's.
-void Upstream::CheckTimeline(const journal::Identity& held,
-                             const replication::SystemIdentity& system) const {
+// After a failover: what the old primary wrote before the switch, the new one has as well. Where
+// the journal has more than that, it holds operations that the new one does not know.
+void Upstream::FollowTimeline(adapter::Connection& connection, const journal::Identity& held,
+                              const replication::SystemIdentity& system) {
   if (held.system_identifier != system.system_identifier || held.timeline == system.timeline)
     return;
-  throw HistoryLost("the server is on timeline " + std::to_string(system.timeline) +
-                        ", the journal on timeline " + std::to_string(held.timeline) +
-                        ": a standby was promoted or a backup restored",
-                    "the journal is served as it is, nothing new is read");
+  std::string switched = "the server is on timeline " + std::to_string(system.timeline) +
+                         ", the journal on timeline " + std::to_string(held.timeline) +
+                         ": a standby was promoted or a backup restored";
+  std::optional<replication::Lsn> at;
+  if (system.timeline > held.timeline)
+    at = replication::FindSwitchPoint(connection, system.timeline, held.timeline);
+  if (!at || journal_.recorded() > *at || journal_.appended().commit_lsn >= *at) {
+    throw HistoryLost(switched + (at ? " at " + at->ToString() + ", and the journal goes on to " +
+                                           journal_.recorded().ToString()
+                                     : ""),
+                      "the journal is served as it is, nothing new is read");
+  }
+  log::Warning("upstream", switched + "; the journal ends before and goes on there",
+               {{"switched_at", at->ToString()}});
+  journal_.FollowTimeline(system.timeline);
 }
 
 void Upstream::Forked(const std::string& sentence) {

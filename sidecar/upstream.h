@@ -64,8 +64,8 @@ class Upstream {
   void Warn(const std::string& sentence);
   replication::Lsn BindToSlot(adapter::Connection& connection,
                               const replication::SystemIdentity& system);
-  void CheckTimeline(const journal::Identity& held,
-                     const replication::SystemIdentity& system) const;
+  void FollowTimeline(adapter::Connection& connection, const journal::Identity& held,
+                      const replication::SystemIdentity& system);
 
   UpstreamOptions options_;
   journal::Journal& journal_;

@@ -169,6 +169,14 @@ Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
   return *epoch_now;
 }
 
+void Journal::FollowTimeline(uint32_t timeline) {
+  Meta meta = *state_->meta;
+  meta.identity.timeline = timeline;
+  SaveMeta(state_->options.directory, meta);
+  std::lock_guard held(state_->mutex);
+  state_->meta = meta;
+}
+
 std::optional<Epoch> Journal::epoch() const {
   std::lock_guard held(state_->mutex);
   if (!state_->meta) return std::nullopt;

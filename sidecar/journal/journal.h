@@ -113,6 +113,8 @@ class Journal {
   // belong to it); durable on return. For a bound one: throws Error{kForeign} naming what differs.
   // Returns the epoch. Ingest thread.
   Epoch Bind(const Identity& identity, replication::Lsn start);
+  // The history goes on, on another timeline of the same cluster; durable on return. Ingest thread.
+  void FollowTimeline(uint32_t timeline);
   // nullopt until bound. Readers have nothing to read before that.
   std::optional<Epoch> epoch() const;
   // Notes durably that PostgreSQL's history is no longer this journal's. From then on, after

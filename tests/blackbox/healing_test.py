@@ -3,15 +3,18 @@ of the table, each under one cursor; what the stream did not bring is marked, an
 it."""
 
 import collections
+import contextlib
 import json
 import random
 import shutil
+import subprocess
 import time
 import unittest
 
 import psycopg2
 from case import Case
 from consumer import Consumer
+from postgres import PrivatePostgres
 from waiting import wait_until
 from writer import Writers
 
@@ -115,6 +118,71 @@ class Healing(Case):
         self.sidecar.start_ready()
         self.assertTrue(self.assert_whole(gaps=1))
         self.sidecar.wait_log("raise max_slot_wal_keep_size")
+
+    # ---- another server ----
+
+    def standby(self):
+        """A physical standby of the server, without its slots."""
+        primary = self.server.server
+        standby = PrivatePostgres()
+        self.addCleanup(standby.remove)
+        shutil.rmtree(standby.data)
+        subprocess.run(standby._command(f"{primary.bin}/pg_basebackup", "-d", primary.url, "-D", standby.data, "-R", "-c", "fast"),
+                       check=True, cwd=standby.directory, env=standby._environment())
+        standby.set("port", str(standby.port))
+        standby.set("unix_socket_directories", "''")
+        standby.start()
+        return standby
+
+    def fail_over(self, standby):
+        """The primary is gone at once; everything it has reached the standby before."""
+        def ask(sql):
+            with contextlib.closing(psycopg2.connect(standby.url)) as connection, connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchone()[0]
+        end = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
+        wait_until(lambda: ask(f"SELECT pg_last_wal_replay_lsn() >= '{end}'"), "the standby to have everything")
+        self.server.server.stop("immediate")
+        ask("SELECT pg_promote()")
+        self.addCleanup(self.server.server.remove)
+        self.server.server = standby
+        self.sidecar.configure(**{"postgres.url": standby.url})
+
+    def test_standby_promoted(self):
+        self.begin()
+        standby = self.standby()
+        self.sidecar.kill()
+        self.commit(self.server, "missed", rows=2000)
+        self.fail_over(standby)
+        self.commit(self.server, "new")
+        self.sidecar.start_ready()
+        self.commit(self.server, "newer")
+        recovered = self.assert_whole(gaps=1)
+        self.assertLessEqual({f"missed-{n}" for n in range(1, 2001)}, set(recovered))
+        self.sidecar.wait_log("a standby was promoted.*goes on there")
+        self.sidecar.terminate()
+        self.sidecar.start_ready()
+        self.commit(self.server, "newest")
+        self.assert_whole(gaps=1)
+
+    def test_standby_that_had_less_is_not_followed(self):
+        self.begin()
+        standby = self.standby()
+        self.server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'walreceiver'")
+        standby.stop("fast")
+        self.commit(self.server, "lost")
+        self.wait_for_all()
+        self.sidecar.terminate()
+        self.server.server.stop("immediate")
+        standby.start()
+        self.addCleanup(self.server.server.remove)
+        self.server.server = standby
+        self.server.execute("SELECT pg_promote()")
+        self.commit(self.server, "new", rows=3000)
+        self.sidecar.configure(**{"postgres.url": standby.url})
+        self.sidecar.start()
+        self.assert_retries(self.sidecar, "timeline 2.* and the journal goes on to", "journal.directory")
+        self.assertFalse(self.consumer.has("new-1"))
 
     # ---- the journal ----
 

@@ -1,0 +1,24 @@
+#include "replication/slot.h"
+
+#include <gtest/gtest.h>
+
+namespace syncflow::replication {
+namespace {
+
+constexpr std::string_view kHistory =
+    "1\t0/3000060\tno recovery target specified\n\n# a comment\n2\t1/A0000028\tbefore 2026\n";
+
+TEST(SwitchPoint, EachAncestorHasItsOwn) {
+  EXPECT_EQ(SwitchPointIn(kHistory, 1), Lsn::Parse("0/3000060"));
+  EXPECT_EQ(SwitchPointIn(kHistory, 2), Lsn::Parse("1/A0000028"));
+}
+
+TEST(SwitchPoint, StrangersHaveNone) {
+  EXPECT_EQ(SwitchPointIn(kHistory, 3), std::nullopt);
+  EXPECT_EQ(SwitchPointIn("", 1), std::nullopt);
+  EXPECT_EQ(SwitchPointIn("1", 1), std::nullopt);
+  EXPECT_EQ(SwitchPointIn("1\tnowhere\tx", 1), std::nullopt);
+}
+
+}  // namespace
+}  // namespace syncflow::replication
