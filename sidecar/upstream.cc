@@ -105,12 +105,27 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
     }
     return slot->confirmed_flush;
   }
+  if (!loss.empty() || options_.backfill) RequireReadableTable(connection);
   if (slot) {
     log::Warning("upstream", "the slot is dropped, and created anew with what the table holds",
                  {{"slot", slot->name}, {"reason", loss.empty() ? "the journal is new" : loss}});
     replication::DropSlot(connection, slot->name);
   }
   return BeginAnew(connection, identity, loss);
+}
+
+// Asked before anything is dropped or created.
+void Upstream::RequireReadableTable(adapter::Connection& connection) const {
+  std::string table = connection.QuoteIdentifier(options_.schema) + "." + kTable;
+  adapter::Result result = connection.Execute("SELECT pg_catalog.has_table_privilege(" +
+                                              connection.QuoteLiteral(table) + ", 'SELECT')");
+  if (result.Get(0, 0) == "t") return;
+  throw adapter::Error("the role '" + connection.user() + "' may not read the table " + table +
+                           ", so what the stream does not have cannot be taken from it",
+                       "42501",
+                       "GRANT SELECT ON " + table + " TO " +
+                           connection.QuoteIdentifier(connection.user()) +
+                           "; at a first start, replication.backfill: false goes without");
 }
 
 // Empty when the slot goes on where the journal ends, or before.

@@ -58,6 +58,7 @@ class Upstream {
                const std::string& database);
   replication::NewSlot CreateSlot(adapter::Connection& connection);
   replication::NewSlot CreateSlot(adapter::Connection& connection, const std::string& plugin);
+  void RequireReadableTable(adapter::Connection& connection) const;
   std::string WhyLost(const std::optional<replication::Slot>& slot) const;
   replication::Lsn BeginAnew(adapter::Connection& connection, const journal::Identity& identity,
                              const std::string& loss);

@@ -215,6 +215,22 @@ class Healing(Case):
         flags = [b'"recovered":true' in line for line in self.consumer.lines]
         self.assertEqual(flags, sorted(flags, reverse=True))
 
+    def test_role_that_may_not_read_the_table_is_told_before_anything_is_dropped(self):
+        self.begin()
+        self.sidecar.terminate()
+        self.server.execute("CREATE ROLE reader LOGIN REPLICATION; GRANT USAGE ON SCHEMA public TO reader")
+        shutil.rmtree(self.sidecar.journal)
+        position = self.server.slot_fact(self.sidecar.slot, "confirmed_flush_lsn")
+        self.sidecar.configure(**{"postgres.url": self.server.server.url.replace("postgres@", "reader@"),
+                                  "postgres.initialize": False, "notify.watch": False})
+        self.sidecar.start()
+        self.assert_retries(self.sidecar, "may not read the table", 'GRANT SELECT ON "public".operations TO "reader"')
+        self.assertEqual(self.server.slot_fact(self.sidecar.slot, "confirmed_flush_lsn"), position)
+        self.server.execute("GRANT SELECT ON operations TO reader")
+        self.consumer.stop()
+        self.follow("new")
+        self.assert_whole(gaps=0)
+
     def test_backfill_can_be_left_out(self):
         self.sidecar.start_ready()
         self.sidecar.terminate()
