@@ -14,6 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::chrono::seconds kMarkEvery{2};
+constexpr std::chrono::hours kTableTimeout{1};  // after a gap the whole table is read
 constexpr size_t kFetchMax = 500;
 constexpr size_t kRememberedMax = 8;
 constexpr const char* kSnapshot =
@@ -237,7 +238,9 @@ bool ChangeListener::Stopped() const {
 }
 
 Connection& ChangeListener::Worker() {
-  if (!worker_) worker_ = std::make_unique<Connection>(options_.connect);
+  if (worker_) return *worker_;
+  worker_ = std::make_unique<Connection>(options_.connect);
+  worker_->set_timeout(kTableTimeout);
   return *worker_;
 }
 

@@ -49,7 +49,7 @@ struct ChangeEvents {
 };
 
 struct ChangeListenerOptions {
-  ConnectOptions connect;  // its timeout must allow for reading the table once, after a gap
+  ConnectOptions connect;
   std::string schema = "public";
   std::string channel = "operation_inserted";
   std::chrono::milliseconds backoff_min{100};

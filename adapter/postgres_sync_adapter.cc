@@ -76,8 +76,9 @@ Stats PostgresSyncAdapter::GetStats() {
 }
 
 CompactResult PostgresSyncAdapter::Compact(const CompactOptions& options) {
-  auto connection = pool_.Borrow();
-  return adapter::Compact(*connection, options_.schema, options);
+  Connection connection(options_.pool.connect);
+  connection.set_timeout(std::chrono::hours(24));
+  return adapter::Compact(connection, options_.schema, options);
 }
 
 void PostgresSyncAdapter::ListenForChanges(const ChangeEvents& events) {

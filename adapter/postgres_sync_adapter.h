@@ -45,7 +45,7 @@ class PostgresSyncAdapter {
   std::vector<std::string> QueryDocuments(const std::string& collection,
                                           const DocumentQuery& query);
   Stats GetStats();
-  CompactResult Compact(const CompactOptions& options);
+  CompactResult Compact(const CompactOptions& options);  // on a connection of its own
   // On the caller's thread until Disconnect, with two connections of its own. Throws
   // std::logic_error without the trigger: nothing would be heard.
   void ListenForChanges(const ChangeEvents& events);
