@@ -33,7 +33,7 @@ class Installed(unittest.TestCase):
         cls.prefix = os.path.join(folder, "prefix")
         cls.example = os.path.join(folder, "example")
         run("cmake", "--install", BUILD, "--prefix", cls.prefix)
-        run("cmake", "-S", os.path.join(ROOT, "examples", "cmake"), "-B", cls.example, "-D", f"CMAKE_PREFIX_PATH={cls.prefix}")
+        run("cmake", "-G", "Ninja", "-S", os.path.join(ROOT, "examples", "cmake"), "-B", cls.example, "-D", f"CMAKE_PREFIX_PATH={cls.prefix}")
         run("cmake", "--build", cls.example)
 
     def test_example_works(self):
