@@ -23,26 +23,6 @@ std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_ti
   return std::min(kStatusInterval, wal_sender_timeout / 4);
 }
 
-adapter::Error HistoryLost(const std::string& message, const std::string& directory_hint) {
-  return adapter::Error(message, "55000",
-                        directory_hint +
-                            "; to begin a new history, move the content of journal.directory away "
-                            "(consumers with older cursors are then told so)");
-}
-
-// Later writes would carry such a server past the journal's end, and what it lost and wrote anew
-// below that would be skipped in silence; so it stays like this until somebody has looked.
-adapter::Error HistoryForked(const std::string& sentence) {
-  return adapter::Error(
-      sentence +
-          ": the server was restored from an older state, and the journal holds changes that "
-          "it no longer has",
-      "55000",
-      "to begin a new history, move everything but history_lost.json out of journal.directory and "
-      "start again (consumers with older cursors are then told epoch_changed); if postgres.url "
-      "named the wrong server, correct it and delete history_lost.json");
-}
-
 }  // namespace
 
 replication::Stream Upstream::Open(replication::Probe& probe) {
@@ -87,7 +67,6 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
   if (bound) {
     FollowTimeline(connection, *held, system);
     journal_.Bind(identity, {});
-    if (auto loss = journal_.lost()) throw HistoryForked(*loss);
   }
   if (bound && journal_.recorded() > system.flushed) {
     Forked("the server stands at " + system.flushed.ToString() + ", before the journal's end at " +
@@ -95,7 +74,7 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
   }
   auto slot = replication::FindSlot(connection, options_.slot);
   if (slot) Require(connection, *slot, system.database);
-  std::string loss = bound ? WhyLost(slot) : "";
+  std::string loss = bound ? WhyLost(slot) : journal_.lost().value_or("");
   if (loss.empty() && slot && (bound || !options_.backfill)) {
     if (!bound) {
       log::Warning("upstream",
@@ -146,12 +125,12 @@ std::string Upstream::WhyLost(const std::optional<replication::Slot>& slot) cons
 // behind its slot, like every other loss.
 replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
                                      const journal::Identity& identity, const std::string& loss) {
+  bool reconciles = options_.backfill || !loss.empty();
   replication::NewSlot slot = CreateSlot(connection);
   log::Info("upstream", "created the replication slot",
             {{"slot", options_.slot}, {"plugin", plugin_}, {"from", slot.start.ToString()}});
-  if (!journal_.identity())
-    journal_.Bind(identity, options_.backfill ? replication::Lsn(1) : slot.start);
-  if (loss.empty() && !options_.backfill) return slot.start;
+  if (!journal_.identity()) journal_.Bind(identity, reconciles ? replication::Lsn(1) : slot.start);
+  if (!reconciles) return slot.start;
   if (!loss.empty()) log::Error("upstream", "history was lost: " + loss);
   ReconcileOptions reconcile;
   reconcile.connect = options_.connect;
@@ -159,8 +138,10 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   reconcile.line_bytes_max = options_.line_bytes_max;
   reconcile.beat = beat_;
   // A first start that was cut off has nothing that anybody could miss.
-  reconcile.gap = journal_.recorded() > replication::Lsn(1) ? loss : "";
+  auto forked = journal_.lost();
+  reconcile.gap = forked ? *forked : journal_.recorded() > replication::Lsn(1) ? loss : "";
   uint64_t recovered = Reconcile(reconcile, slot, journal_);
+  journal_.LossTold();
   log::Info("upstream", "the operations that were missing are taken from the table",
             {{"operations", recovered}, {"at", slot.start.ToString()}});
   return slot.start;
@@ -218,7 +199,8 @@ replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection,
 // ---- the history ----
 
 // After a failover: what the old primary wrote before the switch, the new one has as well. Where
-// the journal has more than that, it holds operations that the new one does not know.
+// the journal has more than that, it holds operations that the new one does not know. An older
+// timeline is that of a primary that was replaced and came back.
 void Upstream::FollowTimeline(adapter::Connection& connection, const journal::Identity& held,
                               const replication::SystemIdentity& system) {
   if (held.system_identifier != system.system_identifier || held.timeline == system.timeline)
@@ -226,23 +208,29 @@ void Upstream::FollowTimeline(adapter::Connection& connection, const journal::Id
   std::string switched = "the server is on timeline " + std::to_string(system.timeline) +
                          ", the journal on timeline " + std::to_string(held.timeline) +
                          ": a standby was promoted or a backup restored";
-  std::optional<replication::Lsn> at;
-  if (system.timeline > held.timeline)
-    at = replication::FindSwitchPoint(connection, system.timeline, held.timeline);
-  if (!at || journal_.recorded() > *at || journal_.appended().commit_lsn >= *at) {
-    throw HistoryLost(switched + (at ? " at " + at->ToString() + ", and the journal goes on to " +
-                                           journal_.recorded().ToString()
-                                     : ""),
-                      "the journal is served as it is, nothing new is read");
+  if (system.timeline < held.timeline) {
+    throw adapter::Error("the server is on timeline " + std::to_string(system.timeline) +
+                             ", older than the journal's " + std::to_string(held.timeline) +
+                             ": it was replaced by another primary",
+                         "55000", "let postgres.url name the present primary");
+  }
+  auto at = replication::FindSwitchPoint(connection, system.timeline, held.timeline);
+  if (!at) Forked(switched);
+  if (journal_.recorded() > *at || journal_.appended().commit_lsn >= *at) {
+    Forked(switched + " at " + at->ToString() + ", and the journal goes on to " +
+           journal_.recorded().ToString());
   }
   log::Warning("upstream", switched + "; the journal ends before and goes on there",
                {{"switched_at", at->ToString()}});
   journal_.FollowTimeline(system.timeline);
 }
 
+// Later writes would carry such a server past the journal's end, and what it lost and wrote anew
+// below that would be skipped in silence.
 void Upstream::Forked(const std::string& sentence) {
-  journal_.MarkLost(sentence);
-  throw HistoryForked(sentence);
+  std::string whole = sentence + "; the journal holds changes that the server no longer has";
+  journal_.MarkLost(whole);
+  throw journal::Error(journal::Error::Kind::kForked, whole);
 }
 
 }  // namespace syncflow

@@ -43,10 +43,10 @@ class Upstream {
   // what PostgreSQL repeats. Where no slot stands there, a new one is created and what the stream
   // has lost is taken from the table; see Reconcile. Throws adapter::Error when PostgreSQL cannot
   // be streamed from (its NeedsOperator() tells whether waiting helps), journal::Error{kForeign}
-  // when the journal belongs to another history.
+  // when the journal belongs to another cluster, database, table or slot, kForked as below.
   replication::Stream Open(replication::Probe& probe);
-  // The journal and PostgreSQL do not tell the same history: notes it in the journal, so that
-  // nothing is read until an operator has looked, and throws.
+  // The journal and PostgreSQL do not tell the same history: notes it in the journal, which begins
+  // a new one when it is opened again, and throws journal::Error{kForked}.
   [[noreturn]] void Forked(const std::string& sentence);
   // For the stream last opened.
   std::unique_ptr<replication::Decoder> MakeDecoder() const;

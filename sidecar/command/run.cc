@@ -108,7 +108,7 @@ void LeaveRoomForTheJournal(uint64_t descriptors, ServiceOptions& options) {
 }
 
 // Until a signal ends it; a failure of the pipeline is thrown.
-void Serve(const ServiceOptions& options, Signals& signals) {
+void ServeOneHistory(const ServiceOptions& options, Signals& signals) {
   Service service(options);
   service.Start(Signals::Interrupt);
   int number = signals.Wait();
@@ -122,6 +122,22 @@ void Serve(const ServiceOptions& options, Signals& signals) {
   service.Stop();
   service.RethrowFailure();
   log::Info("service", "stopped");
+}
+
+// A server that was restored or failed over to an older state goes on with another history; so do
+// we, in the same process: the journal sets the old one aside when it is opened again.
+void Serve(const ServiceOptions& options, Signals& signals) {
+  for (;;) {
+    try {
+      return ServeOneHistory(options, signals);
+    } catch (const journal::Error& error) {
+      if (error.kind() != journal::Error::Kind::kForked) throw;
+      log::Error("journal", std::string("history has forked: ") + error.what() +
+                                "; a new one begins with what the table holds, the old one is set "
+                                "aside in journal.directory");
+      alarm(0);
+    }
+  }
 }
 
 int ExitCodeOf(const journal::Error& error) {

@@ -12,6 +12,7 @@ class Error : public std::runtime_error {
     kUnusable,  // the folder cannot be created, read or written
     kLocked,    // another process has it open
     kForeign,   // it belongs to another server, database, table or slot
+    kForked,    // PostgreSQL has left its history; opened again, it begins a new one
     kDamaged,   // its content contradicts itself
     kDiskFull,  // a write found no space; nothing is lost, try again
     kIo,        // a write failed otherwise

@@ -96,6 +96,7 @@ struct Journal::State {
 
 Journal::Journal(Options options) : state_(std::make_unique<State>(std::move(options))) {
   const auto& folder = state_->options.directory;
+  SetLostHistoryAside(folder);
   if (auto meta = LoadMeta(folder)) {
     state_->OpenHistory(*meta);
   } else {
@@ -156,7 +157,6 @@ Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
     auto loss = LoadLoss(folder);
     Meta meta{identity, std::max(identity.timeline, loss ? loss->generation : 0), start};
     SaveMeta(folder, meta);
-    std::filesystem::remove(folder / kLossName);
     state_->OpenHistory(meta);
     return meta.epoch();
   }
@@ -189,8 +189,12 @@ void Journal::MarkLost(const std::string& sentence) {
 
 std::optional<std::string> Journal::lost() const {
   auto loss = LoadLoss(state_->options.directory);
-  if (!loss || loss->generation <= state_->meta->generation) return std::nullopt;
+  if (!loss) return std::nullopt;
   return loss->sentence;
+}
+
+void Journal::LossTold() {
+  std::filesystem::remove(state_->options.directory / kLossName);
 }
 
 void Journal::OnAnnounce(std::function<void()> announce) {

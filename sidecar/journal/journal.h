@@ -7,8 +7,9 @@
 //   meta.json               identity of the history (see Identity), epoch, format version
 //   <base cursor>.ndjson    lines after the base cursor, up to the next segment's base
 //   <base cursor>.idx       one fixed-size entry per written batch, see entry.h
-//   history_lost.json       only after MarkLost
-//   lock                    flock'ed while the journal is open
+//   history_lost.json       only after MarkLost, until LossTold
+//   set-aside-<epoch>/      the history that MarkLost ended, for people; the newest such one is
+//   kept lock                    flock'ed while the journal is open
 //
 // Threads: one ingest thread calls Bind, Append and Flush; any thread calls the readers; the
 // journal's own sync thread makes bytes durable. No lock is held across I/O on the readers' side.
@@ -117,11 +118,12 @@ class Journal {
   void FollowTimeline(uint32_t timeline);
   // nullopt until bound. Readers have nothing to read before that.
   std::optional<Epoch> epoch() const;
-  // Notes durably that PostgreSQL's history is no longer this journal's. From then on, after
-  // restarts too, lost() gives the sentence; what is held can still be read. The history that
-  // begins here once the other files are moved away gets another epoch. Ingest thread.
+  // Notes durably that PostgreSQL's history is no longer this journal's. The next opening sets what
+  // is held aside; the history that begins then has another epoch, and lost() gives the sentence
+  // until LossTold. Ingest thread.
   void MarkLost(const std::string& sentence);
   std::optional<std::string> lost() const;
+  void LossTold();
 
   // ---- ingest thread ----
 

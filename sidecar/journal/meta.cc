@@ -3,6 +3,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <vector>
 
 #include "sidecar/journal/entry.h"
 #include "sidecar/journal/file.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int kFormat = 1;
 constexpr const char* kName = "meta.json";
+constexpr const char* kAside = "set-aside-";
 
 std::string EpochText(Epoch epoch) {
   return Cursor{epoch, {}}.ToString().substr(0, 8);
@@ -79,6 +81,27 @@ std::optional<Loss> LoadLoss(const std::filesystem::path& folder) {
 void SaveLoss(const std::filesystem::path& folder, const Loss& loss) {
   nlohmann::ordered_json json = {{"sentence", loss.sentence}, {"generation", loss.generation}};
   WriteFileAtomically(folder / kLossName, json.dump(2) + "\n");
+}
+
+// meta.json goes last: as long as it is there, the rest is found to be its.
+void SetLostHistoryAside(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  auto meta = LoadMeta(folder);
+  auto loss = LoadLoss(folder);
+  if (!meta || !loss || loss->generation <= meta->generation) return;
+  fs::path aside = folder / (kAside + EpochText(meta->epoch()));
+  std::vector<fs::path> moving;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const fs::path& path = entry.path();
+    if (path.filename().string().starts_with(kAside) && path != aside) fs::remove_all(path);
+    if (path.extension() == ".ndjson" || path.extension() == ".idx") moving.push_back(path);
+  }
+  fs::create_directory(aside);
+  for (const fs::path& path : moving) fs::rename(path, aside / path.filename());
+  SyncFolder(aside);
+  fs::rename(folder / kName, aside / kName);
+  SyncFolder(aside);
+  SyncFolder(folder);
 }
 
 void RefuseSegmentsWithoutMeta(const std::filesystem::path& folder) {

@@ -35,6 +35,9 @@ struct Loss {
 inline constexpr const char* kLossName = "history_lost.json";
 std::optional<Loss> LoadLoss(const std::filesystem::path& folder);
 void SaveLoss(const std::filesystem::path& folder, const Loss& loss);
+// Moves a history that was lost into a folder of its own, so that a new one can begin. Finishes
+// what was interrupted; older such folders are removed.
+void SetLostHistoryAside(const std::filesystem::path& folder);
 
 // A sentence that names what differs; nullopt when `wanted` is the history of `meta`.
 std::optional<std::string> DifferenceOf(const Meta& meta, const Identity& wanted);

@@ -73,7 +73,7 @@ class Healing(Case):
 
     # ---- the slot ----
 
-    def test_slot_dropped_under_load(self):
+    def test_S4_slot_dropped_under_load(self):
         self.begin()
         writers = self.write("load")
         for _ in range(3):
@@ -84,7 +84,7 @@ class Healing(Case):
         recovered = self.assert_whole(gaps=3)
         self.assertLess(len(recovered), len(self.in_table()))
 
-    def test_slot_dropped_while_the_sidecar_was_away(self):
+    def test_S4_slot_dropped_while_the_sidecar_was_away(self):
         self.begin()
         self.sidecar.terminate()
         self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
@@ -92,7 +92,7 @@ class Healing(Case):
         self.sidecar.start_ready()
         self.assertEqual(set(self.assert_whole(gaps=1)), {f"missed-{n}" for n in range(1, 5001)})
 
-    def test_slot_advanced_by_somebody_else(self):
+    def test_P6_slot_advanced_by_somebody_else(self):
         self.begin()
         self.sidecar.terminate()
         self.commit(self.server, "skipped")
@@ -103,7 +103,7 @@ class Healing(Case):
         self.assertLessEqual({f"skipped-{n}" for n in range(1, 11)}, set(self.assert_whole(gaps=1)))
         self.sidecar.wait_log("somebody else has consumed")
 
-    def test_slot_invalidated(self):
+    def test_S1_slot_invalidated(self):
         self.begin()
         self.sidecar.kill()
         self.server.server.set("max_slot_wal_keep_size", "'16MB'")
@@ -143,12 +143,15 @@ class Healing(Case):
         end = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
         wait_until(lambda: ask(f"SELECT pg_last_wal_replay_lsn() >= '{end}'"), "the standby to have everything")
         self.server.server.stop("immediate")
-        ask("SELECT pg_promote()")
+        self.promote(standby)
+
+    def promote(self, standby):
         self.addCleanup(self.server.server.remove)
         self.server.server = standby
+        self.server.execute("SELECT pg_promote()")
         self.sidecar.configure(**{"postgres.url": standby.url})
 
-    def test_standby_promoted(self):
+    def test_S5_standby_promoted(self):
         self.begin()
         standby = self.standby()
         self.sidecar.kill()
@@ -165,7 +168,22 @@ class Healing(Case):
         self.commit(self.server, "newest")
         self.assert_whole(gaps=1)
 
-    def test_standby_that_had_less_is_not_followed(self):
+    def test_P8_primary_killed_under_load(self):
+        """The standby may have less than consumers were told; whatever it has reaches them."""
+        self.begin()
+        standby = self.standby()
+        writers = self.write("load")
+        time.sleep(1.5)
+        self.server.server.stop("immediate")
+        writers.stop()
+        self.promote(standby)
+        self.commit(self.server, "new", rows=100)
+        self.sidecar.kill()
+        self.sidecar.start_ready()
+        self.commit(self.server, "newer")
+        self.assert_new_primary_is_told()
+
+    def test_P8_standby_that_had_less(self):
         self.begin()
         standby = self.standby()
         self.server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'walreceiver'")
@@ -175,18 +193,47 @@ class Healing(Case):
         self.sidecar.terminate()
         self.server.server.stop("immediate")
         standby.start()
-        self.addCleanup(self.server.server.remove)
-        self.server.server = standby
-        self.server.execute("SELECT pg_promote()")
+        self.promote(standby)
         self.commit(self.server, "new", rows=3000)
-        self.sidecar.configure(**{"postgres.url": standby.url})
+        self.sidecar.start_ready()
+        self.sidecar.wait_log("history has forked.*timeline 2.* and the journal goes on to")
+        self.assert_new_primary_is_told()
+        self.assertFalse(self.consumer.has("lost-1"))
+
+    def assert_new_primary_is_told(self):
+        """Everything that it has, once, by this cursor or, after a fork, from the beginning."""
+        if self.sidecar.log_text().count("history has forked"):
+            wait_until(lambda: self.consumer.refusals, "epoch_changed", context=self.sidecar.log_tail)
+            self.assertIn(b"epoch_changed", self.consumer.refusals[0])
+            self.consumer.stop()
+            self.follow("new")
+        self.wait_for_all()
+        self.assert_whole(gaps=1)
+
+    def test_P8_old_primary_that_comes_back(self):
+        """Two primaries: the one that was replaced is not listened to."""
+        self.begin()
+        standby = self.standby()
+        self.sidecar.terminate()
+        old = self.server.server
+        self.fail_over(standby)
+        self.sidecar.start_ready()
+        self.commit(self.server, "new")
+        self.wait_for_all()
+        self.sidecar.terminate()
+        old.start()
+        self.sidecar.configure(**{"postgres.url": old.url})
         self.sidecar.start()
-        self.assert_retries(self.sidecar, "timeline 2.* and the journal goes on to", "journal.directory")
-        self.assertFalse(self.consumer.has("new-1"))
+        self.assert_retries(self.sidecar, "older than the journal's 2", "present primary")
+        self.sidecar.terminate()
+        self.sidecar.configure(**{"postgres.url": standby.url})
+        self.sidecar.start_ready()
+        self.commit(self.server, "newer")
+        self.assert_whole(gaps=1)
 
     # ---- the journal ----
 
-    def test_journal_lost_while_the_slot_stands(self):
+    def test_P27_journal_lost_while_the_slot_stands(self):
         self.begin()
         self.sidecar.terminate()
         shutil.rmtree(self.sidecar.journal)
@@ -199,7 +246,7 @@ class Healing(Case):
 
     # ---- the first start ----
 
-    def test_operations_that_are_already_there_come_first(self):
+    def test_P27_operations_that_are_already_there_come_first(self):
         self.sidecar.start_ready()
         self.sidecar.terminate()
         self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
@@ -244,7 +291,7 @@ class Healing(Case):
 
     # ---- again and again ----
 
-    def test_killed_at_any_moment_of_it(self):
+    def test_P27_killed_at_any_moment_of_it(self):
         self.begin()
         chance = random.Random(SEED)
         recovered = 0
