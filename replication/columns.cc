@@ -33,9 +33,7 @@ void RequireAllColumns(unsigned seen) {
   for (const auto& entry : kColumns) {
     if ((seen & entry.column) != 0) continue;
     throw DecodeError("a row was written while the operations table had no column '" +
-                      std::string(entry.name) +
-                      "', and the slot cannot be read past it: restore the column, drop the slot "
-                      "and move the content of journal.directory away to begin a new history");
+                      std::string(entry.name) + "': restore it");
   }
 }
 

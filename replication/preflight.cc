@@ -21,28 +21,30 @@ std::string Ask(adapter::Connection& connection, const std::string& sql) {
   return result.rows() == 0 ? "" : std::string(result.Get(0, 0));
 }
 
-void CheckWalLevel(adapter::Connection& connection) {
+}  // namespace
+
+void RequireWalLevel(adapter::Connection& connection) {
   std::string level = Ask(connection, "SHOW wal_level");
   if (level == "logical") return;
   Refuse("wal_level is '" + level + "', and logical decoding needs 'logical'",
          "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL");
 }
 
-void CheckEncoding(adapter::Connection& connection) {
+void RequireEncoding(adapter::Connection& connection) {
   std::string encoding = Ask(connection, "SHOW server_encoding");
   if (encoding == "UTF8") return;
   Refuse("the database is encoded in " + encoding + ", and the feed carries only UTF-8",
          "create the database with ENCODING 'UTF8'");
 }
 
-void CheckPrimary(adapter::Connection& connection) {
+void RequirePrimary(adapter::Connection& connection) {
   if (Ask(connection, "SELECT pg_catalog.pg_is_in_recovery()") == "f") return;
   Refuse("the server is a standby",
          "let postgres.url name the primary (target_session_attrs=read-write with several hosts)");
 }
 
-void CheckTable(adapter::Connection& connection, const std::string& schema,
-                const std::string& table) {
+void RequireTable(adapter::Connection& connection, const std::string& schema,
+                  const std::string& table) {
   std::string name = schema + "." + table;
   adapter::Result kind = connection.Execute(
       "SELECT c.relkind, c.relpersistence FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace "
@@ -64,8 +66,8 @@ void CheckTable(adapter::Connection& connection, const std::string& schema,
   }
 }
 
-void CheckJsonColumns(adapter::Connection& connection, const std::string& schema,
-                      const std::string& table) {
+void RequireJsonColumns(adapter::Connection& connection, const std::string& schema,
+                        const std::string& table) {
   adapter::Result wrong = connection.Execute(
       "SELECT a.attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = "
       "a.attrelid "
@@ -80,17 +82,19 @@ void CheckJsonColumns(adapter::Connection& connection, const std::string& schema
              column + "::jsonb");
 }
 
-void WarnOfOldMinor(const adapter::Connection& connection, std::vector<std::string>& warnings) {
-  int major = connection.server_version() / 10000;
-  int minor = connection.server_version() % 10000;
+std::optional<std::string> KnownBugs(int server_version) {
+  int major = server_version / 10000;
+  int minor = server_version % 10000;
   for (const Floor& floor : kFloors) {
     if (floor.major != major || minor >= floor.minor) continue;
-    warnings.push_back("PostgreSQL " + std::to_string(major) + "." + std::to_string(minor) +
-                       " has known bugs in logical decoding; upgrade to " +
-                       std::to_string(floor.major) + "." + std::to_string(floor.minor) +
-                       " or later");
+    return "PostgreSQL " + std::to_string(major) + "." + std::to_string(minor) +
+           " has known bugs in logical decoding; upgrade to " + std::to_string(floor.major) + "." +
+           std::to_string(floor.minor) + " or later";
   }
+  return std::nullopt;
 }
+
+namespace {
 
 void WarnOfUnlimitedWal(adapter::Connection& connection, std::vector<std::string>& warnings) {
   if (Ask(connection,
@@ -106,13 +110,13 @@ void WarnOfUnlimitedWal(adapter::Connection& connection, std::vector<std::string
 
 Facts Preflight(adapter::Connection& connection, const std::string& schema,
                 const std::string& table) {
-  CheckWalLevel(connection);
-  CheckEncoding(connection);
-  CheckPrimary(connection);
-  CheckTable(connection, schema, table);
-  CheckJsonColumns(connection, schema, table);
+  RequireWalLevel(connection);
+  RequireEncoding(connection);
+  RequirePrimary(connection);
+  RequireTable(connection, schema, table);
+  RequireJsonColumns(connection, schema, table);
   Facts facts;
-  WarnOfOldMinor(connection, facts.warnings);
+  if (auto bugs = KnownBugs(connection.server_version())) facts.warnings.push_back(*bugs);
   WarnOfUnlimitedWal(connection, facts.warnings);
   std::string timeout = Ask(
       connection, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'");

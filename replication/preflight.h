@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,5 +20,16 @@ struct Facts {
 // partitioned, or without jsonb columns.
 Facts Preflight(adapter::Connection& connection, const std::string& schema,
                 const std::string& table);
+
+// Its parts, each with its own Error. They work on any connection.
+void RequireWalLevel(adapter::Connection& connection);
+void RequireEncoding(adapter::Connection& connection);
+void RequirePrimary(adapter::Connection& connection);
+void RequireTable(adapter::Connection& connection, const std::string& schema,
+                  const std::string& table);
+void RequireJsonColumns(adapter::Connection& connection, const std::string& schema,
+                        const std::string& table);
+// The sentence for a minor version that loses or stalls decoded changes; as PQserverVersion counts.
+std::optional<std::string> KnownBugs(int server_version);
 
 }  // namespace syncflow::replication

@@ -14,6 +14,10 @@ bool IsOf(std::string_view line, std::string_view id) {
   return line.find(beginning) != std::string_view::npos;
 }
 
+bool IsGap(std::string_view line) {
+  return line.starts_with("{\"type\":\"gap\"");
+}
+
 std::string Text(const journal::Position& position) {
   return position.commit_lsn.ToString() + " (" + std::to_string(position.index) + ")";
 }
@@ -22,8 +26,7 @@ std::string Text(const journal::Position& position) {
 
 Continuity::Continuity(const journal::Journal& journal, replication::Lsn start)
     : journal_(journal), last_(journal.appended()), end_(journal.head().offset) {
-  auto before = journal::Position::Before(start);
-  auto found = before < last_ ? journal.Find(before) : end_;
+  auto found = start <= last_.commit_lsn ? journal.Find(journal::Position::Before(start)) : end_;
   if (auto* offset = std::get_if<uint64_t>(&found)) {
     offset_ = *offset;
     return;
@@ -39,7 +42,8 @@ std::optional<std::string> Continuity::Repeated(const replication::Change& chang
   std::string_view line = NextLine();
   if (position <= ignored_) return std::nullopt;  // retention has just removed it
   auto cursor = journal::CursorOfLine(line);
-  if (cursor && cursor->position == position && IsOf(line, change.operation.id))
+  // A gap stands where an operator had the rest of a transaction left out.
+  if (cursor && cursor->position == position && (IsGap(line) || IsOf(line, change.operation.id)))
     return std::nullopt;
   return "PostgreSQL repeats the operation at " + Text(position) + " where the journal holds " +
          (cursor ? "another one at " + Text(cursor->position) : "none");

@@ -9,8 +9,10 @@
 #include "config/units.h"
 #include "sidecar/command/config_commands.h"
 #include "sidecar/command/data.h"
+#include "sidecar/command/doctor.h"
 #include "sidecar/command/init.h"
 #include "sidecar/command/run.h"
+#include "sidecar/command/skip.h"
 #include "sidecar/command/tail.h"
 #include "sidecar/version.h"
 
@@ -168,6 +170,26 @@ void AddCompact(CLI::App& app, int& status) {
              [options](const auto& database) { return command::Compact(database, *options); });
 }
 
+void AddDoctor(CLI::App& app, int& status) {
+  auto file = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  CLI::App* doctor = app.add_subcommand(
+      "doctor", "Tell what in PostgreSQL is right, doubtful or wrong, each with its remedy");
+  doctor->add_option("--config", *file, "YAML file of the sidecar")->required();
+  doctor->add_flag("--json", *json, "one JSON object");
+  doctor->callback([file, json, &status] { status = command::Doctor(*file, *json); });
+}
+
+void AddSkip(CLI::App& app, int& status) {
+  auto file = std::make_shared<std::string>();
+  auto lsn = std::make_shared<std::string>();
+  CLI::App* skip = app.add_subcommand(
+      "skip", "Leave out the one transaction that cannot be read; a gap stands in its place");
+  skip->add_option("LSN", *lsn, "of its commit, as the log and /status name it")->required();
+  skip->add_option("--config", *file, "YAML file of the sidecar")->required();
+  skip->callback([file, lsn, &status] { status = command::Skip(*file, *lsn); });
+}
+
 void AddTail(CLI::App& app, int& status) {
   auto options = std::make_shared<command::TailOptions>();
   CLI::App* tail = app.add_subcommand("tail", "Print the feed, reconnecting and resuming");
@@ -194,6 +216,8 @@ int main(int argc, char** argv) {
   AddCheckConfig(app, status);
   AddPrintConfig(app, status);
   AddInit(app, status);
+  AddDoctor(app, status);
+  AddSkip(app, status);
   AddTail(app, status);
   AddGet(app, status);
   AddQuery(app, status);

@@ -30,6 +30,7 @@ constexpr seconds kFinishMax{4};
 constexpr seconds kSilenceMax{15};
 constexpr uint64_t kBurstBytes = 8 << 10;
 constexpr milliseconds kBurstNap{1};
+constexpr seconds kStuckPause{300};
 
 // A connection attempt ends at once when the pipeline is stopped.
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {
@@ -89,7 +90,7 @@ void Pipeline::Stream() {
   silent_ = false;
   decoder_ = upstream_.MakeDecoder();
   encoder_.emplace(*journal_.epoch(), options_.line_bytes_max);
-  in_transaction_ = false;
+  open_.reset();
   safe_ = journal_.recorded();
   probe_.state = PipelineState::kStreaming;
   log::Info("pipeline", "streaming",
@@ -133,14 +134,14 @@ void Pipeline::Take(const replication::XLogData& data) {
 
 void Pipeline::Take(const replication::Keepalive& keepalive) {
   // Everything before a keepalive's end has been sent, so with nothing open it may be forgotten.
-  if (in_transaction_) return;
+  if (open_) return;
   RequireAgreement(continuity_->Passed(keepalive.wal_end));
   Progressed(keepalive.wal_end);
 }
 
 void Pipeline::Take(const replication::Begin& begin) {
   RequireAgreement(continuity_->Passed(begin.commit_lsn));
-  in_transaction_ = true;
+  open_ = begin;
 }
 
 void Pipeline::Take(const replication::Change& change) {
@@ -158,7 +159,7 @@ void Pipeline::Take(const replication::Commit& commit) {
     AppendHeld(true);
     probe_.transactions.fetch_add(1, std::memory_order_relaxed);
   }
-  in_transaction_ = false;
+  open_.reset();
   Progressed(commit.end_lsn);
 }
 
@@ -325,13 +326,36 @@ void Pipeline::RetreatFor(ReconnectReason reason, const std::string& sentence, m
   // Whole lines stay: they are committed and PostgreSQL repeats them under the same cursor. The
   // held one is repeated too.
   if (encoder_) encoder_->Drop();
-  stream_ = nullptr;
+  bool streamed = std::exchange(stream_, nullptr) != nullptr;
+  bool poisoned = streamed && open_ && reason != ReconnectReason::kEnded &&
+                  reason != ReconnectReason::kBlocked && upstream_.poison().Met(*open_);
+  if (poisoned) return Stick(sentence);
   Pause(delay);
 }
 
-void Pipeline::Pause(milliseconds delay) {
+// More attempts do not help, and each makes the server decode everything up to the failure.
+void Pipeline::Stick(const std::string& sentence) {
+  Poison& poison = upstream_.poison();
+  std::string whole = poison.Advice() + "; it fails with: " + sentence;
+  probe_.state = PipelineState::kStuck;
+  probe_.last_error.Set(whole);
+  log::Error("pipeline", whole);
+  feed_.UpstreamDown(whole);
+  Pause(kStuckPause, [&poison] { return poison.MaySkip(); });
+  if (stopping_ || !poison.MaySkip()) return;
+  try {
+    AwaitSpace();
+    poison.Skip(journal_, whole);
+    ++probe_.skipped;
+  } catch (const journal::Error& error) {
+    if (error.kind() != journal::Error::Kind::kDiskFull) throw;
+    log::Error("pipeline", error.what());  // the wish stays until there is space
+  }
+}
+
+void Pipeline::Pause(milliseconds delay, const std::function<bool()>& wakes) {
   auto end = adapter::Clock::now() + delay;
-  while (!stopping_ && adapter::Clock::now() < end) {
+  while (!stopping_ && adapter::Clock::now() < end && !(wakes && wakes())) {
     probe_.Beat();
     pollfd wake{wake_fd_, POLLIN, 0};
     auto left = std::chrono::duration_cast<milliseconds>(end - adapter::Clock::now());

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -71,7 +72,9 @@ class Pipeline {
   void Retreat(const replication::DecodeError& error);
   void RetreatFor(ReconnectReason reason, const std::string& sentence,
                   std::chrono::milliseconds delay);
-  void Pause(std::chrono::milliseconds delay);
+  void Stick(const std::string& sentence);
+  // Ends early when stopped, or when `wakes` says so.
+  void Pause(std::chrono::milliseconds delay, const std::function<bool()>& wakes = {});
   void ReportPositions(const replication::Stream& stream);
 
   const int wake_fd_;  // readable once Stop was called
@@ -90,9 +93,9 @@ class Pipeline {
   std::optional<feed::Encoder> encoder_;
   std::optional<Continuity> continuity_;
   bool silent_ = false;
-  bool in_transaction_ = false;
-  uint64_t received_before_ = 0;  // bytes, at the last turn that found the socket empty
-  bool pending_ = false;          // lines were appended since the last Flush
+  std::optional<replication::Begin> open_;  // the transaction that is being received
+  uint64_t received_before_ = 0;            // bytes, at the last turn that found the socket empty
+  bool pending_ = false;                    // lines were appended since the last Flush
   adapter::Clock::time_point pending_since_;
   adapter::Clock::time_point marked_at_;
   replication::Lsn safe_;  // once all appended lines are durable, PostgreSQL may forget up to here

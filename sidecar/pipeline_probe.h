@@ -21,10 +21,11 @@ enum class PipelineState {
   kStreaming,   // START_REPLICATION is running
   kSilent,      // the same, but nothing has been heard from the server for long
   kBlocked,     // the journal takes nothing (disk full); PostgreSQL keeps the changes
+  kStuck,       // the same transaction has made several streams fail; an operator is needed
   kStopping,
 };
-inline constexpr std::array<std::string_view, 6> kPipelineStates = {
-    "starting", "connecting", "streaming", "silent", "blocked", "stopping"};
+inline constexpr std::array<std::string_view, 7> kPipelineStates = {
+    "starting", "connecting", "streaming", "silent", "blocked", "stuck", "stopping"};
 
 // Why a running stream was given up and opened again.
 enum class ReconnectReason {
@@ -65,6 +66,7 @@ struct PipelineProbe {
   std::atomic<uint64_t> changes{0};       // appended, repetitions left out
   std::atomic<uint64_t> transactions{0};  // committed, with at least one change
   std::atomic<uint64_t> decode_errors{0};
+  std::atomic<uint64_t> skipped{0};  // transactions an operator had left out
 
   // received >= appended >= durable >= confirmed
   std::atomic<uint64_t> received_position{0};

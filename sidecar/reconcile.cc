@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "sidecar/feed/encode.h"
+#include "sidecar/gap.h"
 #include "sidecar/known_ids.h"
 
 namespace syncflow {
@@ -36,7 +37,10 @@ class Reconciliation {
     Begin();
     KnownIds known(journal_, options_.beat);
     Open(known.oldest_xid());
-    if (!options_.gap.empty()) AppendGap();
+    if (!options_.gap.empty()) {
+      replication::Change place = NextPlace();
+      AppendGap(journal_, {place.commit_lsn, place.index}, "history_recovered", options_.gap);
+    }
     for (;;) {
       options_.beat();
       adapter::Result rows = connection_.Execute(kFetch);
@@ -116,21 +120,6 @@ class Reconciliation {
     encoder_.Encode(change);
     journal_.Append(encoder_.position(), encoder_.Finish(true));
     ++appended_;
-  }
-
-  void AppendGap() {
-    replication::Change place = NextPlace();
-    journal::Position position{place.commit_lsn, place.index};
-    journal::Epoch epoch = *journal_.epoch();
-    std::string line = "{\"type\":\"gap\",\"cursor\":\"";
-    journal::Cursor{epoch, position}.AppendTo(line);
-    line += "\",\"code\":\"history_recovered\",\"after\":\"";
-    journal::Cursor{epoch, journal_.appended()}.AppendTo(line);
-    line += "\",\"resume\":\"";
-    journal::Cursor{epoch, position}.AppendTo(line);
-    line += "\",\"reason\":";
-    adapter::AppendJsonString(line, options_.gap);
-    journal_.Append(position, line + "}\n");
   }
 
   const ReconcileOptions& options_;

@@ -82,7 +82,7 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
                    {{"slot", slot->name}, {"position", slot->confirmed_flush.ToString()}});
       journal_.Bind(identity, slot->confirmed_flush);
     }
-    return slot->confirmed_flush;
+    return poison_.Behind(slot->confirmed_flush);
   }
   if (!loss.empty() || options_.backfill) RequireReadableTable(connection);
   if (slot) {

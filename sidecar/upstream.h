@@ -14,6 +14,7 @@
 #include "replication/slot.h"
 #include "replication/stream.h"
 #include "sidecar/journal/journal.h"
+#include "sidecar/poison.h"
 
 namespace syncflow {
 
@@ -37,7 +38,10 @@ class Upstream {
  public:
   // `beat` is called while it works on something long.
   Upstream(UpstreamOptions options, journal::Journal& journal, std::function<void()> beat)
-      : options_(std::move(options)), journal_(journal), beat_(std::move(beat)) {}
+      : options_(std::move(options)),
+        journal_(journal),
+        beat_(std::move(beat)),
+        poison_(journal.directory()) {}
 
   // The stream begins where the slot stands, at or before the journal's end; see Continuity for
   // what PostgreSQL repeats. Where no slot stands there, a new one is created and what the stream
@@ -45,6 +49,8 @@ class Upstream {
   // be streamed from (its NeedsOperator() tells whether waiting helps), journal::Error{kForeign}
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
   replication::Stream Open(replication::Probe& probe);
+  // What is known of transactions that cannot be read.
+  Poison& poison() { return poison_; }
   // The journal and PostgreSQL do not tell the same history: notes it in the journal, which begins
   // a new one when it is opened again, and throws journal::Error{kForked}.
   [[noreturn]] void Forked(const std::string& sentence);
@@ -71,6 +77,7 @@ class Upstream {
   UpstreamOptions options_;
   journal::Journal& journal_;
   std::function<void()> beat_;
+  Poison poison_;
   bool initialized_ = false;
   std::string plugin_;            // of the slot, once it was found or created
   std::set<std::string> warned_;  // each sentence once per process

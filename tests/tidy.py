@@ -23,7 +23,7 @@ ARROWS = {
     "sidecar/metrics": ["sidecar/log", *PROBES],
     "sidecar": ["adapter", "replication", "sidecar/log", "sidecar/journal", "sidecar/feed", "sidecar/notify",
                 "sidecar/http", "sidecar/metrics"],
-    "sidecar/command": ["config", "adapter", "sidecar"],
+    "sidecar/command": ["config", "adapter", "replication", "sidecar"],
     "sidecar/main.cc": ["sidecar/command", "sidecar/version.h", "config/units.h"],
     "tests": ["config", "adapter", "replication", "sidecar"],
 }

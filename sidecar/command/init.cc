@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "adapter/roles.h"
+
 namespace syncflow::command {
 namespace {
 
@@ -11,7 +13,10 @@ void Print(const adapter::Connection& connection, const Database& database) {
        adapter::SchemaStatements(connection, database.schema, database.notify)) {
     std::printf("%s;\n", statement.c_str());
   }
-  std::puts("COMMIT;");
+  std::puts(
+      "COMMIT;\n\n-- Roles that may only what they need; the first one still needs a password.");
+  for (const std::string& statement : adapter::RoleStatements(connection, database.schema))
+    std::printf("%s;\n", statement.c_str());
 }
 
 }  // namespace

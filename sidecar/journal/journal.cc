@@ -144,6 +144,10 @@ void Journal::State::OpenHistory(const Meta& found) {
   Retain();
 }
 
+const std::filesystem::path& Journal::directory() const {
+  return state_->options.directory;
+}
+
 std::optional<Identity> Journal::identity() const {
   std::lock_guard held(state_->mutex);
   if (!state_->meta) return std::nullopt;

@@ -8,8 +8,9 @@
 //   <base cursor>.ndjson    lines after the base cursor, up to the next segment's base
 //   <base cursor>.idx       one fixed-size entry per written batch, see entry.h
 //   history_lost.json       only after MarkLost, until LossTold
-//   set-aside-<epoch>/      the history that MarkLost ended, for people; the newest such one is
-//   kept lock                    flock'ed while the journal is open
+//   set-aside-<epoch>/      the history that MarkLost ended, for people; only the newest is kept
+//   skip.json               what an operator wants left out, see skip.h
+//   lock                    flock'ed while the journal is open
 //
 // Threads: one ingest thread calls Bind, Append and Flush; any thread calls the readers; the
 // journal's own sync thread makes bytes durable. No lock is held across I/O on the readers' side.
@@ -105,6 +106,8 @@ class Journal {
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
+
+  const std::filesystem::path& directory() const;
 
   // ---- identity ----
 

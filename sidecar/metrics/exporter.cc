@@ -103,6 +103,9 @@ void AddSource(Page& page, const PipelineProbe& probe, const Labels& slot) {
   page.Counter(
       "syncflow_source_reconnects_total", "Streams given up, by reason.",
       OneEach("reason", kReconnectReasons, [&](size_t i) { return probe.reconnects[i].load(); }));
+  page.Counter("syncflow_source_transactions_skipped_total",
+               "Transactions an operator had left out because they could not be read.",
+               probe.skipped.load());
   page.Counter("syncflow_source_messages_total", "Replication messages received.",
                stream.messages.load());
   page.Counter("syncflow_source_received_bytes_total", "Bytes of CopyData received.",

@@ -1,4 +1,5 @@
 #include "sidecar/continuity.h"
+#include "sidecar/gap.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -128,6 +129,20 @@ TEST_F(ContinuityTest, TransactionOfWhichTheJournalHasTheBeginningIsCompleted) {
   Continuity continuity(*journal_, Lsn(0x1000));
   EXPECT_EQ(continuity.Repeated(At(0x2000)), std::nullopt);
   EXPECT_EQ(continuity.Passed(Lsn(0x9000)), std::nullopt);
+}
+
+TEST_F(ContinuityTest, GapStandsForWhatWasLeftOut) {
+  Open();
+  Commit({0x2000});
+  AppendGap(*journal_, {Lsn(0x2000), 7}, "transaction_skipped", "unreadable");
+  journal_->Flush(Lsn(0x2008));
+  Continuity again(*journal_, Lsn(0x2000));
+  Repeat(again, 0x2000);
+  EXPECT_EQ(again.Repeated(At(0x2000, 7)), std::nullopt);
+  Commit({0x2010});
+  Continuity behind(*journal_, Lsn(0x2008));
+  Repeat(behind, 0x2010);
+  EXPECT_EQ(behind.Passed(Lsn(0x9000)), std::nullopt);
 }
 
 TEST_F(ContinuityTest, LongHistoryIsReadFromMemoryAndFiles) {
