@@ -55,6 +55,8 @@ class History(Case):
                 pass
             shutil.chown(signal_file, self.server.server.user)
         self.server.server.start()
+        recovering = "SELECT pg_is_in_recovery()"
+        wait_until(lambda: not self.server.execute(recovering)[0][0], "the end of recovery")
 
     def outgrow(self, name):
         """More than what was lost, so that no position tells the difference any more."""
