@@ -1,6 +1,7 @@
 #include "replication/stream.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -33,13 +34,16 @@ std::string StartCommand(const adapter::Connection& connection, const StreamOpti
 Stream::Stream(adapter::Connection connection, const StreamOptions& options, Probe& probe)
     : connection_(std::move(connection)),
       status_interval_(options.status_interval),
+      give_up_(options.give_up),
       probe_(probe),
       received_(options.start) {
   connection_.StartCopyBoth(StartCommand(connection_, options));
   next_status_ = adapter::Clock::now() + status_interval_;
+  keeper_ = std::jthread([this](const std::stop_token& stop) { KeepAlive(stop); });
 }
 
 std::optional<WalMessage> Stream::Receive() {
+  std::lock_guard held(mutex_);
   auto bytes = connection_.GetCopyData();
   if (!bytes) {
     if (connection_.copy_ended())
@@ -68,6 +72,7 @@ void Stream::Note(const Keepalive& keepalive) {
 }
 
 bool Stream::Fill() {
+  std::lock_guard held(mutex_);
   if (std::exchange(hears_, false)) {
     heard_ = adapter::Clock::now();
     probe_.last_message.store(Now(), std::memory_order_relaxed);
@@ -77,17 +82,20 @@ bool Stream::Fill() {
 }
 
 void Stream::Wait(adapter::Clock::time_point deadline, int wake_fd) {
+  std::lock_guard held(mutex_);
   bool queued = !connection_.FlushOutput();
   connection_.Wait(deadline, queued, wake_fd);
 }
 
 void Stream::Confirm(Lsn durable) {
+  std::lock_guard held(mutex_);
   Assert(durable >= durable_, "the durable position never falls");
   Assert(durable <= received_, "nothing is confirmed that was not received");
   durable_ = durable;
 }
 
 void Stream::SendStatusIfDue() {
+  std::lock_guard held(mutex_);
   bool due = adapter::Clock::now() >= next_status_;
   bool progress =
       durable_.bytes() - confirmed_sent_.bytes() >= kProgressBytes && !confirmed_sent_.IsZero();
@@ -97,14 +105,19 @@ void Stream::SendStatusIfDue() {
                 : reply_requested_ ? probe_.status_by_request
                                    : probe_.status_by_progress;
   cause.fetch_add(1, std::memory_order_relaxed);
-  SendStatus();
+  SendStatusNow();
 }
 
 void Stream::SendStatus() {
+  std::lock_guard held(mutex_);
+  SendStatusNow();
+}
+
+void Stream::SendStatusNow() {
   // A slot that was confirmed further by an earlier connection is not taken back: PostgreSQL
   // ignores lower values.
   StatusUpdate update{received_, durable_, durable_, std::chrono::system_clock::now()};
-  update.reply_requested = silence() > kSilence;
+  update.reply_requested = adapter::Clock::now() - heard_ > kSilence;
   connection_.PutCopyData(EncodeStatusUpdate(update));
   confirmed_sent_ = durable_;
   reply_requested_ = false;
@@ -113,7 +126,48 @@ void Stream::SendStatus() {
 }
 
 void Stream::End() noexcept {
+  std::lock_guard held(mutex_);
   connection_.EndCopy();
+}
+
+// Waits for nobody: where the lock is taken, the ingest thread is here and looks after the timer
+// itself.
+void Stream::KeepAlive(const std::stop_token& stop) {
+  std::mutex sleeping;
+  std::condition_variable_any wake;
+  std::unique_lock asleep(sleeping);
+  while (!wake.wait_for(asleep, stop, status_interval_ / 4, [] { return false; }) &&
+         !stop.stop_requested()) {
+    if (give_up_ && give_up_()) return connection_.Abandon();
+    std::unique_lock held(mutex_, std::try_to_lock);
+    if (!held || adapter::Clock::now() < next_status_) continue;
+    try {
+      SendStatusNow();
+      probe_.status_by_keeper.fetch_add(1, std::memory_order_relaxed);
+    } catch (const adapter::Error&) {
+      return;  // the ingest thread meets it as well
+    }
+  }
+}
+
+adapter::Clock::time_point Stream::next_status() const {
+  std::lock_guard held(mutex_);
+  return next_status_;
+}
+
+bool Stream::server_waits() const {
+  std::lock_guard held(mutex_);
+  return server_waits_ && confirmed_sent_ < received_;
+}
+
+adapter::Clock::duration Stream::silence() const {
+  std::lock_guard held(mutex_);
+  return adapter::Clock::now() - heard_;
+}
+
+Lsn Stream::confirmed() const {
+  std::lock_guard held(mutex_);
+  return confirmed_sent_;
 }
 
 }  // namespace syncflow::replication

@@ -26,6 +26,8 @@ constexpr uint64_t kMarkBytes = 16ull << 20;
 constexpr seconds kBlockedMax{10};
 constexpr milliseconds kRetrySpace{500};
 constexpr milliseconds kServerWaits{5};
+constexpr seconds kStallMax{9};
+constexpr seconds kStall{2};  // this long without an answer from the disk, no stream is opened
 constexpr seconds kFinishMax{4};
 constexpr seconds kSilenceMax{15};
 constexpr uint64_t kBurstBytes = 8 << 10;
@@ -83,7 +85,7 @@ void Pipeline::Run() {
 void Pipeline::Stream() {
   AwaitSpace();
   probe_.state = PipelineState::kConnecting;
-  replication::Stream stream = upstream_.Open(probe_.stream);
+  replication::Stream stream = upstream_.Open(probe_.stream, [this] { return DiskHangs(); });
   ++probe_.connects_ok;
   stream_ = &stream;
   continuity_.emplace(journal_, stream.received());
@@ -267,12 +269,35 @@ void Pipeline::ThrowIfSyncFailed() const {
 
 // For what an earlier connection left over when the disk was full.
 void Pipeline::AwaitSpace() {
+  AwaitDisk();
   if (!pending_ || TryFlush()) return;
   probe_.state = PipelineState::kBlocked;
   while (!stopping_ && !TryFlush()) {
     ThrowIfSyncFailed();
     Pause(kRetrySpace);
   }
+}
+
+// A disk that hangs would make every stream hang.
+void Pipeline::AwaitDisk() {
+  if (journal_.stall() < kStall) return;
+  TellOfStall();
+  while (!stopping_ && journal_.stall() >= kStall) Pause(kRetrySpace);
+}
+
+// Runs on the stream's own thread too, while the ingest thread hangs in a write.
+bool Pipeline::DiskHangs() {
+  if (journal_.stall() < kStallMax) return false;
+  TellOfStall();
+  return true;
+}
+
+void Pipeline::TellOfStall() {
+  std::string sentence =
+      "the journal's disk does not answer: look at it; PostgreSQL keeps what is not synced";
+  probe_.state = PipelineState::kBlocked;
+  probe_.last_error.Set(sentence);
+  log::Error("pipeline", sentence);
 }
 
 // A full disk loses nothing: PostgreSQL keeps what is not confirmed, consumers are served from what

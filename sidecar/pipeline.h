@@ -46,6 +46,9 @@ class Pipeline {
 
   void ThrowIfSyncFailed() const;
   void AwaitSpace();
+  void AwaitDisk();
+  bool DiskHangs();
+  void TellOfStall();
   void Stream();
   void Pump(replication::Stream& stream);
   void LetABurstGather();

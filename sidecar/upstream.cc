@@ -25,7 +25,8 @@ std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_ti
 
 }  // namespace
 
-replication::Stream Upstream::Open(replication::Probe& probe) {
+replication::Stream Upstream::Open(replication::Probe& probe,
+                                   const std::function<bool()>& give_up) {
   Initialize();
   adapter::ConnectOptions connect = options_.connect;
   connect.replication = true;
@@ -37,6 +38,7 @@ replication::Stream Upstream::Open(replication::Probe& probe) {
   stream.slot = options_.slot;
   stream.plugin_options = PluginOptions();
   stream.status_interval = StatusInterval(facts.wal_sender_timeout);
+  stream.give_up = give_up;
   return replication::Stream(std::move(connection), stream, probe);
 }
 

@@ -48,7 +48,8 @@ class Upstream {
   // has lost is taken from the table; see Reconcile. Throws adapter::Error when PostgreSQL cannot
   // be streamed from (its NeedsOperator() tells whether waiting helps), journal::Error{kForeign}
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
-  replication::Stream Open(replication::Probe& probe);
+  // `give_up`: see StreamOptions.
+  replication::Stream Open(replication::Probe& probe, const std::function<bool()>& give_up);
   // What is known of transactions that cannot be read.
   Poison& poison() { return poison_; }
   // The journal and PostgreSQL do not tell the same history: notes it in the journal, which begins

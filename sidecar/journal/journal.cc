@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +31,32 @@ void Assert(bool holds, const char* promise) {
   std::fprintf(stderr, "journal: broken promise: %s\n", promise);
   std::abort();
 }
+
+// When something that may take long was begun, for others to see.
+class OnItsWay {
+ public:
+  class Scope {
+   public:
+    explicit Scope(OnItsWay& what) : what_(what) {
+      what_.began_ = SteadyClock::now().time_since_epoch().count();
+    }
+    ~Scope() { what_.began_ = 0; }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    OnItsWay& what_;
+  };
+
+  SteadyClock::duration since() const {
+    SteadyClock::duration began(began_.load());
+    if (began.count() == 0) return SteadyClock::duration::zero();
+    return SteadyClock::now().time_since_epoch() - began;
+  }
+
+ private:
+  std::atomic<SteadyClock::rep> began_{0};
+};
 
 }  // namespace
 
@@ -67,6 +94,9 @@ struct Journal::State {
   Position appended;
   Position batch_first;
   uint32_t batch_lines = 0;
+
+  OnItsWay writing;
+  OnItsWay syncing;
 
   mutable std::mutex mutex;
   // Under mutex.
@@ -261,6 +291,7 @@ void Journal::State::Mark(replication::Lsn safe) {
 }
 
 void Journal::State::Write(std::string_view batch, const Entry& entry) {
+  OnItsWay::Scope scope(writing);
   try {
     if (!batch.empty() && RotationIsDue()) Rotate();
     active->Write(batch, entry);
@@ -343,6 +374,10 @@ replication::Lsn Journal::recorded() const {
   return state_->recorded;
 }
 
+SteadyClock::duration Journal::stall() const {
+  return std::max(state_->writing.since(), state_->syncing.since());
+}
+
 std::optional<std::string> Journal::sync_failure() const {
   std::lock_guard held(state_->mutex);
   return state_->failure;
@@ -372,6 +407,7 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
   held.unlock();
   auto began = SteadyClock::now();
   uint64_t took = 0;
+  OnItsWay::Scope scope(syncing);
   try {
     // Names first, then older before newer: what is durable must always be a beginning.
     if (folder) SyncFolder(options.directory);

@@ -160,6 +160,9 @@ class Journal {
   // The `safe` last recorded by Flush (durable or not); after opening, the one found on disk. Any
   // thread.
   replication::Lsn recorded() const;
+  // How long the disk has kept one write or sync waiting by now; zero while none is on its way. Any
+  // thread.
+  std::chrono::steady_clock::duration stall() const;
   // The sync thread met an error from fdatasync: nothing may be confirmed any more and the process
   // must end (a second fdatasync would lie). Any thread.
   std::optional<std::string> sync_failure() const;

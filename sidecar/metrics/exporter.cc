@@ -121,7 +121,8 @@ void AddSource(Page& page, const PipelineProbe& probe, const Labels& slot) {
       "syncflow_source_feedback_total", "Standby status updates sent, by cause.",
       std::vector<Sample>{{{{"cause", "timer"}}, Plain(stream.status_by_timer.load())},
                           {{{"cause", "requested"}}, Plain(stream.status_by_request.load())},
-                          {{{"cause", "progress"}}, Plain(stream.status_by_progress.load())}});
+                          {{{"cause", "progress"}}, Plain(stream.status_by_progress.load())},
+                          {{{"cause", "busy"}}, Plain(stream.status_by_keeper.load())}});
 }
 
 void AddDecode(Page& page, const PipelineProbe& probe) {
