@@ -33,6 +33,8 @@ constexpr seconds kSilenceMax{15};
 constexpr uint64_t kBurstBytes = 8 << 10;
 constexpr milliseconds kBurstNap{1};
 constexpr seconds kStuckPause{300};
+constexpr seconds kStandbyPause{1};
+constexpr const char* kObjectInUse = "55006";
 
 // A connection attempt ends at once when the pipeline is stopped.
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {
@@ -61,6 +63,12 @@ void Pipeline::Stop() {
   eventfd_write(wake_fd_, 1);
 }
 
+void Pipeline::TableChanged(const std::string& sentence) {
+  std::lock_guard held(change_mutex_);
+  table_change_ = sentence;
+  table_changed_ = true;
+}
+
 void Pipeline::Run() {
   while (!stopping_) {
     ThrowIfSyncFailed();
@@ -84,7 +92,11 @@ void Pipeline::Run() {
 
 void Pipeline::Stream() {
   AwaitSpace();
-  probe_.state = PipelineState::kConnecting;
+  if (table_changed_.exchange(false)) {
+    std::lock_guard held(change_mutex_);
+    upstream_.TableWasAway(table_change_);
+  }
+  if (probe_.state != PipelineState::kStandby) probe_.state = PipelineState::kConnecting;
   replication::Stream stream = upstream_.Open(probe_.stream, [this] { return DiskHangs(); });
   ++probe_.connects_ok;
   stream_ = &stream;
@@ -105,6 +117,7 @@ void Pipeline::Stream() {
 
 void Pipeline::Pump(replication::Stream& stream) {
   while (!stopping_) {
+    if (table_changed_) throw adapter::Error("the table has changed: the stream is opened anew");
     bool more = stream.Fill();                               // Receive
     while (auto message = stream.Receive()) Take(*message);  // Decode, Encode, Append
     if (!more || FlushIsDue()) Flush();                      // Announce
@@ -328,7 +341,18 @@ bool Pipeline::TryFlush() {
   }
 }
 
+// Another sidecar reads the slot: nothing is wrong, and it may end at any moment.
+void Pipeline::StandBy(const std::string& sentence) {
+  if (probe_.state != PipelineState::kStandby || probe_.last_error.Get() != sentence)
+    log::Info("pipeline", sentence);
+  probe_.state = PipelineState::kStandby;
+  probe_.last_error.Set(sentence);
+  feed_.UpstreamDown(sentence);
+  Pause(kStandbyPause);
+}
+
 void Pipeline::Retreat(const adapter::Error& error) {
+  if (error.sqlstate() == kObjectInUse) return StandBy(error.what());
   if (stream_ == nullptr) ++probe_.connects_failed;
   ReconnectReason reason = error.sqlstate().empty() ? ReconnectReason::kLost
                            : error.NeedsReconnect() ? ReconnectReason::kEnded

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <string>
 
 #include "adapter/backoff.h"
 #include "replication/decoder.h"
@@ -39,6 +41,8 @@ class Pipeline {
   // then.
   void Run();
   void Stop();
+  // The table is no longer the one that is streamed: see Upstream::TableWasAway. Any thread.
+  void TableChanged(const std::string& sentence);
 
  private:
   // What makes one connection end without being anybody's error.
@@ -75,6 +79,7 @@ class Pipeline {
   void Retreat(const replication::DecodeError& error);
   void RetreatFor(ReconnectReason reason, const std::string& sentence,
                   std::chrono::milliseconds delay);
+  void StandBy(const std::string& sentence);
   void Stick(const std::string& sentence);
   // Ends early when stopped, or when `wakes` says so.
   void Pause(std::chrono::milliseconds delay, const std::function<bool()>& wakes = {});
@@ -104,6 +109,10 @@ class Pipeline {
   replication::Lsn safe_;  // once all appended lines are durable, PostgreSQL may forget up to here
 
   replication::Lsn furthest_;  // that any connection has brought us to
+
+  std::mutex change_mutex_;
+  std::string table_change_;  // a sentence, until the ingest thread has seen it
+  std::atomic<bool> table_changed_{false};
 
   std::atomic<bool> stopping_{false};
 };

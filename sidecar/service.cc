@@ -24,6 +24,15 @@ std::unique_ptr<notify::Watch> MakeWatch(const ServiceOptions& options) {
   return std::make_unique<notify::Watch>(watch);
 }
 
+SlotWatchOptions SlotWatchOptionsOf(const UpstreamOptions& upstream) {
+  SlotWatchOptions options;
+  options.connect = upstream.connect;
+  options.slot = upstream.slot;
+  options.schema = upstream.schema;
+  options.table = kTable;
+  return options;
+}
+
 http::Response Plain(int status, const std::string& sentence) {
   return {status, "text/plain; charset=utf-8", sentence + "\n"};
 }
@@ -35,7 +44,9 @@ Service::Service(const ServiceOptions& options)
       journal_(options.journal),
       feed_(options.feed, journal_),
       watch_(MakeWatch(options)),
-      pipeline_(options.pipeline, journal_, feed_, watch_.get(), probe_) {
+      pipeline_(options.pipeline, journal_, feed_, watch_.get(), probe_),
+      slot_watch_(SlotWatchOptionsOf(options.pipeline.upstream),
+                  [this](const std::string& sentence) { pipeline_.TableChanged(sentence); }) {
   journal_.OnAnnounce([this] { feed_.Announce(); });
   if (!options.http_listen.empty()) http_.emplace(http::Options{options.http_listen}, Handlers());
 }
@@ -51,6 +62,7 @@ void Service::Start(std::function<void()> ended) {
              {"http_port", http_ ? http_->port() : 0}});
   feed_.Start();
   if (watch_) watch_->Start();
+  slot_watch_.Start();
   ingest_ = std::async(std::launch::async, [this, ended = std::move(ended)] {
     try {
       pipeline_.Run();
@@ -69,6 +81,7 @@ void Service::Stop() {
         "PostgreSQL does not answer; the last positions stay unconfirmed and will be sent again");
   }
   feed_.Stop(kFeedStopMax);
+  slot_watch_.Stop();
   if (watch_) watch_->Stop();
   if (http_) http_->Stop();
 }
@@ -86,9 +99,9 @@ http::Handlers Service::Handlers() {
   handlers.startupz = [] { return Plain(200, "started"); };
   handlers.status = [this] {
     const notify::Probe* notify = watch_ ? &watch_->probe() : nullptr;
-    return http::Response{
-        200, "application/json",
-        StatusJson({probe_, journal_, feed_, notify, options_.pipeline.upstream.slot})};
+    return http::Response{200, "application/json",
+                          StatusJson({probe_, slot_watch_.probe(), journal_, feed_, notify,
+                                      options_.pipeline.upstream.slot})};
   };
   return handlers;
 }
@@ -97,6 +110,7 @@ http::Response Service::Metrics() const {
   metrics::Snapshot snapshot{kVersion,
                              options_.pipeline.upstream.slot,
                              probe_,
+                             slot_watch_.probe(),
                              journal_.probe(),
                              feed_.probe(),
                              feed::kCloseReasons,

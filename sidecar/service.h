@@ -14,6 +14,7 @@
 #include "sidecar/notify/watch.h"
 #include "sidecar/pipeline.h"
 #include "sidecar/pipeline_probe.h"
+#include "sidecar/slot_watch.h"
 
 namespace syncflow {
 
@@ -52,6 +53,7 @@ class Service {
   feed::Feed feed_;
   std::unique_ptr<notify::Watch> watch_;  // null: not watched
   Pipeline pipeline_;
+  SlotWatch slot_watch_;
   std::optional<http::Server> http_;
   std::future<void> ingest_;
 };

@@ -24,6 +24,17 @@ Json Positions(const PipelineProbe& probe) {
           {"lag_bytes", server > confirmed ? server - confirmed : 0}};
 }
 
+Json SlotOf(const std::string& name, const SlotProbe& probe) {
+  auto size = [](int64_t bytes) { return bytes < 0 ? Json() : Json(bytes); };
+  return {{"name", name},
+          {"active", probe.active.load()},
+          {"wal_status", kWalStatuses[static_cast<size_t>(probe.wal_status.load())]},
+          {"endangered", probe.endangered.load()},
+          {"retained_bytes", size(probe.held_bytes)},
+          {"safe_bytes", size(probe.left_bytes)},
+          {"spilled_bytes", size(probe.spilled_bytes)}};
+}
+
 Json JournalOf(const journal::Journal& journal) {
   Json out = Json::object();
   if (auto epoch = journal.epoch()) {
@@ -59,7 +70,7 @@ std::string StatusJson(const StatusSources& sources) {
   const PipelineProbe& pipeline = sources.pipeline;
   Json out = {{"version", kVersion},
               {"state", kPipelineStates[static_cast<size_t>(pipeline.state.load())]},
-              {"slot", sources.slot},
+              {"slot", SlotOf(sources.slot, sources.slot_watch)},
               {"changes", pipeline.changes.load()},
               {"transactions", pipeline.transactions.load()},
               {"positions", Positions(pipeline)},

@@ -12,10 +12,11 @@
 namespace syncflow {
 namespace {
 
-constexpr const char* kTable = "operations";
 constexpr const char* kWal2Json = "wal2json";
 constexpr const char* kPgOutput = "pgoutput";
 constexpr std::chrono::milliseconds kStatusInterval{1000};
+
+constexpr std::chrono::seconds kReaderSilenceMax{10};
 
 // A quarter of the server's patience, so that three updates may be late before it gives up.
 std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_timeout) {
@@ -31,6 +32,7 @@ replication::Stream Upstream::Open(replication::Probe& probe,
   adapter::ConnectOptions connect = options_.connect;
   connect.replication = true;
   adapter::Connection connection(connect);
+  RequireTable(connection);
   replication::Facts facts = replication::Preflight(connection, options_.schema, kTable);
   for (const std::string& sentence : facts.warnings) Warn(sentence);
   replication::StreamOptions stream;
@@ -75,6 +77,7 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
            journal_.recorded().ToString());
   }
   auto slot = replication::FindSlot(connection, options_.slot);
+  if (slot && slot->active_pid) RequireFree(connection, *slot);
   if (slot) Require(connection, *slot, system.database);
   std::string loss = bound ? WhyLost(slot) : journal_.lost().value_or("");
   if (loss.empty() && slot && (bound || !options_.backfill)) {
@@ -93,6 +96,44 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
     replication::DropSlot(connection, slot->name);
   }
   return BeginAnew(connection, identity, loss);
+}
+
+// PostgreSQL decodes by the table's name at the time, and says nothing of what it leaves out.
+void Upstream::RequireTable(adapter::Connection& connection) {
+  try {
+    replication::RequireTable(connection, options_.schema, kTable);
+  } catch (const adapter::Error& error) {
+    if (error.sqlstate() == "55000" && journal_.identity()) TableWasAway(error.what());
+    throw;
+  }
+}
+
+// A slot has one reader. A sidecar that lives sends an update every second; one of which nothing
+// new is heard for long is frozen, or its connection is half open, and is replaced. Its clock may
+// be wrong, so only whether the time it sends changes counts.
+void Upstream::RequireFree(adapter::Connection& connection, const replication::Slot& slot) {
+  int pid = *slot.active_pid;
+  adapter::Result found = connection.Execute(
+      "SELECT application_name, usename, coalesce(client_addr::text, 'local'), reply_time FROM "
+      "pg_catalog.pg_stat_replication WHERE pid = " +
+      std::to_string(pid));
+  bool known = found.rows() > 0;
+  std::string heard = known ? std::string(found.Get(0, 3)) : "";
+  auto now = adapter::Clock::now();
+  if (reader_.pid != pid || reader_.heard != heard) reader_ = {pid, heard, now};
+  bool ours = known && found.Get(0, 0) == options_.connect.application_name &&
+              found.Get(0, 1) == connection.user();
+  std::string who = known ? std::string(found.Get(0, 0)) + " from " + std::string(found.Get(0, 2))
+                          : "not shown to this role";
+  if (ours && now - reader_.since >= kReaderSilenceMax) {
+    log::Warning("upstream", "the reader of the slot has not been heard of for 10 s and is ended",
+                 {{"slot", slot.name}, {"pid", pid}, {"reader", who}});
+    connection.Execute("SELECT pg_catalog.pg_terminate_backend(" + std::to_string(pid) + ")");
+    reader_ = {};
+  }
+  throw adapter::Error("the slot '" + slot.name + "' is active for PID " + std::to_string(pid) +
+                           " (" + who + "): standing by, ready to take over",
+                       "55006");
 }
 
 // Asked before anything is dropped or created.
@@ -117,6 +158,7 @@ std::string Upstream::WhyLost(const std::optional<replication::Slot>& slot) cons
            "' was invalidated: PostgreSQL has removed WAL that was not yet received; raise "
            "max_slot_wal_keep_size";
   }
+  if (!away_.empty()) return away_;
   if (slot->confirmed_flush <= journal_.recorded()) return "";
   return "the slot '" + slot->name + "' stands at " + slot->confirmed_flush.ToString() +
          ", beyond the journal's end at " + journal_.recorded().ToString() +
@@ -144,6 +186,7 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   reconcile.gap = forked ? *forked : journal_.recorded() > replication::Lsn(1) ? loss : "";
   uint64_t recovered = Reconcile(reconcile, slot, journal_);
   journal_.LossTold();
+  away_.clear();
   log::Info("upstream", "the operations that were missing are taken from the table",
             {{"operations", recovered}, {"at", slot.start.ToString()}});
   return slot.start;

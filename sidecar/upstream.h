@@ -18,6 +18,8 @@
 
 namespace syncflow {
 
+inline constexpr const char* kTable = "operations";
+
 // The output plugin of the slot. kAuto: that of an existing slot; for a new one wal2json where the
 // server has and allows it, else pgoutput.
 enum class Plugin { kAuto, kWal2Json, kPgOutput };
@@ -50,6 +52,9 @@ class Upstream {
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
   // `give_up`: see StreamOptions.
   replication::Stream Open(replication::Probe& probe, const std::function<bool()>& give_up);
+  // The table was not there as it is streamed, for a while or for good: what was written to it then
+  // has never been sent.
+  void TableWasAway(const std::string& sentence) { away_ = sentence; }
   // What is known of transactions that cannot be read.
   Poison& poison() { return poison_; }
   // The journal and PostgreSQL do not tell the same history: notes it in the journal, which begins
@@ -59,8 +64,17 @@ class Upstream {
   std::unique_ptr<replication::Decoder> MakeDecoder() const;
 
  private:
+  // Who reads the slot, and since when nothing new was heard from it.
+  struct Reader {
+    int pid = 0;
+    std::string heard;
+    adapter::Clock::time_point since;
+  };
+
   void Initialize();
   std::string PluginOptions() const;
+  void RequireTable(adapter::Connection& connection);
+  void RequireFree(adapter::Connection& connection, const replication::Slot& slot);
   void Require(adapter::Connection& connection, const replication::Slot& slot,
                const std::string& database);
   replication::NewSlot CreateSlot(adapter::Connection& connection);
@@ -79,6 +93,8 @@ class Upstream {
   journal::Journal& journal_;
   std::function<void()> beat_;
   Poison poison_;
+  std::string away_;  // a sentence, until what was lost by it is healed
+  Reader reader_;     // whom the slot was seen in use by
   bool initialized_ = false;
   std::string plugin_;            // of the slot, once it was found or created
   std::set<std::string> warned_;  // each sentence once per process

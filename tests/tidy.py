@@ -10,7 +10,7 @@ from pathlib import Path
 
 # Which headers a room may include besides its own: folders, or patterns for single headers. The longest key that
 # fits a file is its room.
-PROBES = ["replication/probe.h", "sidecar/pipeline_probe.h", "sidecar/*/probe.h"]
+PROBES = ["replication/probe.h", "sidecar/pipeline_probe.h", "sidecar/slot_probe.h", "sidecar/*/probe.h"]
 ARROWS = {
     "config": [],
     "adapter": [],

@@ -133,6 +133,26 @@ void AddDecode(Page& page, const PipelineProbe& probe) {
                probe.decode_errors.load());
 }
 
+// What is not known is left out.
+void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
+  auto status = static_cast<size_t>(probe.wal_status.load());
+  page.Gauge("syncflow_slot_wal_status", "1 for the slot's wal_status, 0 for the others.",
+             OneEach("status", kWalStatuses, [&](size_t i) { return i == status; }));
+  page.Gauge("syncflow_slot_active", "1 while a walsender reads the slot.",
+             std::vector<Sample>{{slot, Plain(probe.active.load())}});
+  auto size = [&](const char* name, const char* help, int64_t bytes) {
+    if (bytes >= 0) page.Gauge(name, help, std::vector<Sample>{{slot, Plain(bytes)}});
+  };
+  size("syncflow_slot_retained_wal_bytes", "WAL that the server keeps for the slot.",
+       probe.held_bytes);
+  size("syncflow_slot_safe_wal_bytes", "WAL that may still be written before the slot is lost.",
+       probe.left_bytes);
+  if (probe.spilled_bytes < 0) return;
+  page.Counter("syncflow_slot_spilled_bytes_total",
+               "Written to the server's disk by transactions beyond logical_decoding_work_mem.",
+               std::vector<Sample>{{slot, Plain(probe.spilled_bytes.load())}});
+}
+
 void AddPositions(Page& page, const PipelineProbe& probe, const Labels& slot) {
   auto position = [&](const char* name, const char* help, uint64_t bytes) {
     page.Gauge(name, help, std::vector<Sample>{{slot, Plain(bytes)}});
@@ -235,6 +255,7 @@ std::string Scrape(const Snapshot& snapshot) {
   AddSource(page, snapshot.pipeline, slot);
   AddDecode(page, snapshot.pipeline);
   AddPositions(page, snapshot.pipeline, slot);
+  AddSlot(page, snapshot.slot_watch, slot);
   AddJournal(page, snapshot.journal);
   AddFeed(page, snapshot.feed, snapshot.close_reasons);
   if (snapshot.notify != nullptr) AddNotify(page, *snapshot.notify);

@@ -10,6 +10,7 @@
 #include "sidecar/metrics/process.h"
 #include "sidecar/notify/probe.h"
 #include "sidecar/pipeline_probe.h"
+#include "sidecar/slot_probe.h"
 
 namespace syncflow::metrics {
 
@@ -21,6 +22,7 @@ struct Snapshot {
   std::string version;  // of the program
   std::string slot;
   const PipelineProbe& pipeline;
+  const SlotProbe& slot_watch;
   journal::Probe journal;
   const feed::Probe& feed;
   std::span<const std::string_view> close_reasons;  // names of feed::Probe::closed, in order

@@ -80,9 +80,8 @@ class Slot(Case):
         self.addCleanup(other.close)
         other.cursor().start_replication(slot_name=sidecar.slot)
         sidecar.start()
-        self.assert_retries(
-            sidecar, f"{sidecar.slot}.*is active for PID", "replication.slot|pg_stat_replication"
-        )
+        self.assert_sentence(sidecar, f"{sidecar.slot}.*is active for PID", "standing by")
+        self.assertEqual(sidecar.status()["state"], "standby")
         self.commit(self.server, "meanwhile")
         other.close()
         self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])

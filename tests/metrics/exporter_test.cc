@@ -29,6 +29,7 @@ class Exporter : public ::testing::Test {
     return Scrape({.version = "1.2.3",
                    .slot = "my_slot",
                    .pipeline = pipeline_,
+                   .slot_watch = slot_,
                    .journal = journal_,
                    .feed = feed_,
                    .close_reasons = kReasons,
@@ -58,6 +59,7 @@ class Exporter : public ::testing::Test {
   }
 
   PipelineProbe pipeline_;
+  SlotProbe slot_;
   journal::Probe journal_;
   feed::Probe feed_;
   notify::Probe notify_;
@@ -105,6 +107,15 @@ TEST_F(Exporter, SlotLagIsServerEndMinusConfirmed) {
   EXPECT_EQ(Value("syncflow_slot_lag_bytes{slot=\"my_slot\"}"), 0) << "never below zero";
 }
 
+TEST_F(Exporter, WhatIsNotKnownOfTheSlotIsLeftOut) {
+  EXPECT_THAT(Page(), Not(HasSubstr("syncflow_slot_safe_wal_bytes")));
+  slot_.left_bytes = 0;
+  slot_.wal_status = WalStatus::kUnreserved;
+  EXPECT_EQ(Value("syncflow_slot_safe_wal_bytes{slot=\"my_slot\"}"), 0);
+  EXPECT_EQ(Value("syncflow_slot_wal_status{status=\"unreserved\"}"), 1);
+  EXPECT_EQ(Value("syncflow_slot_wal_status{status=\"lost\"}"), 0);
+}
+
 TEST_F(Exporter, TimesAreSeconds) {
   pipeline_.last_commit_time = 1'700'000'000'250'000;
   journal_.sync_nanoseconds = 1'500'000'000;
@@ -133,6 +144,7 @@ TEST_F(Exporter, LabelsAreEscaped) {
   std::string page = Scrape({.version = "a\"b\\c\nd",
                              .slot = "s",
                              .pipeline = pipeline_,
+                             .slot_watch = slot_,
                              .journal = journal_,
                              .feed = feed_,
                              .close_reasons = kReasons,

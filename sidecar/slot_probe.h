@@ -1,0 +1,26 @@
+// What SlotWatch saw at its last look, read by any thread. Sizes in bytes; -1 = not known, or
+// without limit.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+namespace syncflow {
+
+// pg_replication_slots.wal_status; kAbsent: there is no such slot.
+enum class WalStatus { kUnknown, kAbsent, kReserved, kExtended, kUnreserved, kLost };
+inline constexpr std::array<std::string_view, 6> kWalStatuses = {
+    "unknown", "absent", "reserved", "extended", "unreserved", "lost"};
+
+struct SlotProbe {
+  std::atomic<WalStatus> wal_status{WalStatus::kUnknown};  // kUnknown: the last look failed
+  std::atomic<bool> active{false};                         // a walsender reads it
+  std::atomic<int64_t> held_bytes{-1};                     // WAL that the server keeps for it
+  std::atomic<int64_t> left_bytes{-1};                     // until it is lost
+  std::atomic<bool> endangered{false};     // less than half of max_slot_wal_keep_size is left
+  std::atomic<int64_t> spilled_bytes{-1};  // by transactions beyond logical_decoding_work_mem
+};
+
+}  // namespace syncflow

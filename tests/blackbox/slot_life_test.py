@@ -1,0 +1,165 @@
+"""What happens to a slot and its table while sidecars live: others read it, the table is taken away, WAL piles up."""
+
+import json
+import time
+import unittest
+
+import psycopg2
+import psycopg2.extras
+
+from case import INSERT, Case
+from consumer import Consumer
+from waiting import wait_until
+
+SLOT = {"replication.slot": "shared", "notify.watch": False}
+
+
+class Sharing(Case):
+    """Two sidecars, each with a journal of its own, and one slot."""
+
+    def setUp(self):
+        self.server = self.rig()
+        self.first = self.server.sidecar("first", **SLOT).start_ready()
+        self.commit(self.server, "before")
+        self.assert_delivers(self.server, self.first, ["before"])
+        self.second = self.server.sidecar("second", **SLOT).start()
+        self.wait_state(self.second, "standby")
+
+    def wait_state(self, sidecar, state):
+        wait_until(lambda: sidecar.get("/livez")[0] == 200 and sidecar.status()["state"] == state,
+                   f"{sidecar.config} to be {state}", context=sidecar.log_tail)
+
+    def test_P22_second_takes_over_when_the_first_dies(self):
+        for survivor, victim, name in [(self.second, self.first, "one"), (self.first, self.second, "two")]:
+            self.commit(self.server, name)
+            wait_until(lambda: victim.status()["state"] == "streaming", "the reader", context=victim.log_tail)
+            victim.kill()
+            self.wait_state(survivor, "streaming")
+            self.commit(self.server, name + "after")
+            consumer = self.server.stops(Consumer(survivor.feed).start())
+            expected = {row[0] for row in self.server.execute("SELECT id FROM operations")}
+            wait_until(lambda: consumer.ids >= expected, "everything", context=survivor.log_tail)
+            self.assertEqual(len(consumer.deliveries), len(expected))
+            victim.start()
+            self.wait_state(victim, "standby")
+        self.assertEqual(self.second.log_text().count("standing by"), 2, "said once each time")
+
+    def test_P23_frozen_one_is_replaced(self):
+        """Nothing new is heard of it for 10 s; awake again it finds itself fenced and stands by."""
+        self.first.pause()
+        self.commit(self.server, "meanwhile")
+        self.second.wait_log("not been heard of for 10 s and is ended")
+        self.wait_state(self.second, "streaming")
+        consumer = self.server.stops(Consumer(self.second.feed).start())
+        wait_until(lambda: consumer.has("meanwhile-10"), "meanwhile", context=self.second.log_tail)
+        self.first.resume()
+        self.wait_state(self.first, "standby")
+        self.assertEqual(self.second.status()["state"], "streaming")
+
+    def test_P22_living_one_is_left_alone(self):
+        """Longer than a frozen one would be."""
+        reader = self.server.slot_fact("shared", "active_pid")
+        patience = time.monotonic() + 13
+
+        def longer():
+            self.commit(self.server, f"more{self.server.execute('SELECT count(*) FROM operations')[0][0]}")
+            return time.monotonic() > patience
+        wait_until(longer, "13 s", every=0.5, context=self.second.log_tail)
+        self.assertEqual(self.server.slot_fact("shared", "active_pid"), reader)
+
+
+class Table(Case):
+    """PostgreSQL leaves out in silence what is written under another name; then the table has it."""
+
+    def begin(self, plugin="wal2json"):
+        self.server = self.rig()
+        self.sidecar = self.server.sidecar(**{"replication.plugin": plugin, "feed.heartbeat": "1s"}).start_ready()
+        self.commit(self.server, "before")
+        self.consumer = self.server.stops(Consumer(self.sidecar.feed).start())
+        self.wait_for_all()
+        wait_until(lambda: self.sidecar.status()["slot"]["active"], "the watch", context=self.sidecar.log_tail)
+
+    def wait_for_all(self):
+        expected = {row[0] for row in self.server.execute("SELECT id FROM operations")}
+        wait_until(lambda: self.consumer.ids >= expected, "everything in the table", context=self.sidecar.log_tail)
+
+    def assert_healed(self):
+        self.commit(self.server, "after")
+        self.wait_for_all()
+        self.assertEqual([json.loads(gap)["code"] for gap in self.consumer.gaps], ["history_recovered"])
+        ids = [delivery.id for delivery in self.consumer.deliveries]
+        self.assertEqual(len(ids), len(set(ids)))
+
+    def rename(self, plugin):
+        self.begin(plugin)
+        self.server.execute("ALTER TABLE operations RENAME TO elsewhere")
+        self.sidecar.wait_log("operations does not exist")
+        self.server.execute(INSERT.replace("INTO operations", "INTO elsewhere"), "hidden", 10, 10)
+        self.assertEqual(self.sidecar.status()["state"], "connecting")
+        self.server.execute("ALTER TABLE elsewhere RENAME TO operations")
+        self.assert_healed()
+
+    def test_W12_renamed_wal2json(self):
+        self.rename("wal2json")
+
+    def test_W12_renamed_pgoutput(self):
+        self.rename("pgoutput")
+
+    def test_W12_another_one_in_its_place(self):
+        self.begin()
+        self.server.execute("CREATE TABLE fresh (LIKE operations INCLUDING ALL)")
+        self.server.execute(INSERT.replace("INTO operations", "INTO fresh"), "hidden", 10, 10)
+        self.server.execute("BEGIN; ALTER TABLE operations RENAME TO old; ALTER TABLE fresh RENAME TO operations; COMMIT")
+        self.sidecar.wait_log("another one than before")
+        self.assert_healed()
+
+    def test_W12_not_logged_for_a_while(self):
+        self.begin()
+        self.server.execute("ALTER TABLE operations SET UNLOGGED")
+        self.sidecar.wait_log("is not logged")
+        self.commit(self.server, "hidden")
+        self.server.execute("ALTER TABLE operations SET LOGGED")
+        self.assert_healed()
+
+
+class Wal(Case):
+    def test_S3_alarm_before_the_slot_is_lost(self):
+        """Somebody holds the slot and confirms nothing."""
+        server = self.rig(settings={"max_slot_wal_keep_size": "'64MB'"})
+        sidecar = server.sidecar().start_ready()
+        sidecar.terminate()
+        other = psycopg2.connect(server.server.url, connection_factory=psycopg2.extras.LogicalReplicationConnection)
+        self.addCleanup(other.close)
+        other.cursor().start_replication(slot_name=sidecar.slot)
+        sidecar.start()
+
+        def endangered():
+            self.commit(server, f"more{server.execute('SELECT count(*) FROM operations')[0][0]}", rows=1000, size=2000)
+            server.execute("SELECT pg_switch_wal()")
+            return sidecar.get("/livez")[0] == 200 and sidecar.status()["slot"]["endangered"]
+        wait_until(endangered, "the alarm", context=sidecar.log_tail)
+        self.assert_sentence(sidecar, "about to give the slot up", "max_slot_wal_keep_size")
+        self.assertGreater(sidecar.metrics()[f'syncflow_slot_retained_wal_bytes{{slot="{sidecar.slot}"}}'], 16 << 20)
+        other.close()
+        sidecar.wait_log("the slot is out of danger")
+
+    def test_P15_traffic_of_another_database_is_not_kept(self):
+        server = self.rig()
+        sidecar = server.sidecar().start_ready()
+        server.wait_slot(sidecar.slot)
+        server.execute("CREATE DATABASE elsewhere")
+        elsewhere = psycopg2.connect(server.server.url, dbname="elsewhere")
+        self.addCleanup(elsewhere.close)
+        elsewhere.autocommit = True
+        cursor = elsewhere.cursor()
+        cursor.execute("CREATE TABLE noise AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)")
+        end = server.execute("SELECT pg_current_wal_lsn()")[0][0]
+
+        def released():
+            cursor.execute("CHECKPOINT")
+            return server.execute("SELECT restart_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", end, sidecar.slot)[0][0]
+        wait_until(released, "the slot to let go", every=0.5, context=sidecar.log_tail)
+
+
+if __name__ == "__main__":
+    unittest.main()
