@@ -33,6 +33,7 @@ struct Replication {
   std::string slot = "syncflow_sidecar";
   // The output plugin of the slot: wal2json, pgoutput, or auto: that of an existing slot, and for a
   // new one wal2json where the server has and allows it, else pgoutput. Cursors are the same.
+  // A slot of the other plugin is replaced by a copy at the same position.
   Plugin plugin = Plugin::kAuto;
   // The publication that pgoutput reads; created before the slot where it is missing and
   // postgres.initialize is true.

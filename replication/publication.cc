@@ -60,4 +60,19 @@ void CheckPublication(adapter::Connection& connection, const std::string& name,
   }
 }
 
+// The slot's catalog_xmin is the oldest transaction whose catalog it may still need.
+bool IsOlderThanSlot(adapter::Connection& connection, const std::string& name,
+                     const std::string& schema, const std::string& table, const std::string& slot) {
+  adapter::Result younger = connection.Execute(
+      "SELECT FROM pg_catalog.pg_publication p LEFT JOIN pg_catalog.pg_publication_rel r ON "
+      "r.prpubid = p.oid AND r.prrelid = pg_catalog.to_regclass(" +
+      connection.QuoteLiteral(connection.QuoteIdentifier(schema) + "." +
+                              connection.QuoteIdentifier(table)) +
+      "), pg_catalog.pg_replication_slots s WHERE p.pubname = " + connection.QuoteLiteral(name) +
+      " AND s.slot_name = " + connection.QuoteLiteral(slot) +
+      " AND least(pg_catalog.age(p.xmin), pg_catalog.age(r.xmin)) <= "
+      "pg_catalog.age(s.catalog_xmin)");
+  return younger.rows() == 0;
+}
+
 }  // namespace syncflow::replication

@@ -17,4 +17,9 @@ void CreatePublication(adapter::Connection& connection, const std::string& name,
 void CheckPublication(adapter::Connection& connection, const std::string& name,
                       const std::string& schema, const std::string& table);
 
+// Whether it was already like this where the slot stands. What was written before that is left out
+// by pgoutput, with an error or in silence.
+bool IsOlderThanSlot(adapter::Connection& connection, const std::string& name,
+                     const std::string& schema, const std::string& table, const std::string& slot);
+
 }  // namespace syncflow::replication

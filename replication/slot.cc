@@ -105,6 +105,13 @@ void CheckSlot(const Slot& slot, const std::string& plugin, const std::string& d
   }
 }
 
+void CopySlot(adapter::Connection& connection, const std::string& from, const std::string& to,
+              const std::string& plugin) {
+  connection.Execute("SELECT pg_catalog.pg_copy_logical_replication_slot(" +
+                     connection.QuoteLiteral(from) + ", " + connection.QuoteLiteral(to) +
+                     ", false, " + connection.QuoteLiteral(plugin) + ")");
+}
+
 void DropSlot(adapter::Connection& connection, const std::string& name) {
   connection.Execute("DROP_REPLICATION_SLOT " + connection.QuoteIdentifier(name));
 }

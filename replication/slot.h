@@ -52,6 +52,11 @@ struct NewSlot {
 NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
                    const std::string& plugin);
 
+// Another slot at the same position, of another plugin perhaps: what `from` would send next, `to`
+// sends as well.
+void CopySlot(adapter::Connection& connection, const std::string& from, const std::string& to,
+              const std::string& plugin);
+
 // Fails with 55006 while somebody reads it.
 void DropSlot(adapter::Connection& connection, const std::string& name);
 

@@ -35,6 +35,7 @@ constexpr milliseconds kBurstNap{1};
 constexpr seconds kStuckPause{300};
 constexpr seconds kStandbyPause{1};
 constexpr const char* kObjectInUse = "55006";
+constexpr const char* kUndefinedObject = "42704";
 
 // A connection attempt ends at once when the pipeline is stopped.
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {
@@ -94,7 +95,7 @@ void Pipeline::Stream() {
   AwaitSpace();
   if (table_changed_.exchange(false)) {
     std::lock_guard held(change_mutex_);
-    upstream_.TableWasAway(table_change_);
+    upstream_.NoteHole(table_change_);
   }
   if (probe_.state != PipelineState::kStandby) probe_.state = PipelineState::kConnecting;
   replication::Stream stream = upstream_.Open(probe_.stream, [this] { return DiskHangs(); });
@@ -353,6 +354,8 @@ void Pipeline::StandBy(const std::string& sentence) {
 
 void Pipeline::Retreat(const adapter::Error& error) {
   if (error.sqlstate() == kObjectInUse) return StandBy(error.what());
+  // pgoutput looks the publication up as it was when a change was written, for ever.
+  if (error.sqlstate() == kUndefinedObject && stream_ != nullptr) upstream_.NoteHole(error.what());
   if (stream_ == nullptr) ++probe_.connects_failed;
   ReconnectReason reason = error.sqlstate().empty() ? ReconnectReason::kLost
                            : error.NeedsReconnect() ? ReconnectReason::kEnded

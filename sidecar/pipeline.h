@@ -41,7 +41,7 @@ class Pipeline {
   // then.
   void Run();
   void Stop();
-  // The table is no longer the one that is streamed: see Upstream::TableWasAway. Any thread.
+  // The table is no longer the one that is streamed: see Upstream::NoteHole. Any thread.
   void TableChanged(const std::string& sentence);
 
  private:

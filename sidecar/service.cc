@@ -30,6 +30,7 @@ SlotWatchOptions SlotWatchOptionsOf(const UpstreamOptions& upstream) {
   options.slot = upstream.slot;
   options.schema = upstream.schema;
   options.table = kTable;
+  options.publication = upstream.publication;
   return options;
 }
 

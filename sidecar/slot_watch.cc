@@ -74,6 +74,7 @@ bool SlotWatch::Sleep() {
 void SlotWatch::Look(adapter::Connection& connection) {
   LookAtSlot(connection);
   LookAtTable(connection);
+  LookAtPublication(connection);
 }
 
 void SlotWatch::LookAtSlot(adapter::Connection& connection) {
@@ -125,6 +126,20 @@ void SlotWatch::LookAtTable(adapter::Connection& connection) {
                             : " is another one than before: "
                               "replaced, renamed, or made "
                               "unlogged or logged"));
+}
+
+void SlotWatch::LookAtPublication(adapter::Connection& connection) {
+  adapter::Result found = connection.Query(
+      "SELECT p.oid, p.xmin, r.oid, r.xmin FROM pg_catalog.pg_replication_slots s LEFT JOIN "
+      "pg_catalog.pg_publication p ON p.pubname = $2 LEFT JOIN pg_catalog.pg_publication_rel r ON "
+      "r.prpubid = p.oid AND r.prrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', "
+      "$3::text, $4::text)) WHERE s.slot_name = $1 AND s.plugin = 'pgoutput'",
+      {options_.slot, options_.publication, options_.schema, options_.table});
+  if (found.rows() == 0) return publication_.reset();
+  std::string now;
+  for (int column = 0; column < 4; ++column) now += std::string(found.Get(0, column)) + " ";
+  if (std::exchange(publication_, now).value_or(now) == now) return;
+  other_table_("the publication " + options_.publication + " has changed");
 }
 
 }  // namespace syncflow

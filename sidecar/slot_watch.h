@@ -23,6 +23,7 @@ struct SlotWatchOptions {
   std::string slot;
   std::string schema;
   std::string table;
+  std::string publication;  // looked at while pgoutput reads it
   std::chrono::milliseconds interval{5000};
 };
 
@@ -42,6 +43,7 @@ class SlotWatch {
   void Look(adapter::Connection& connection);
   void LookAtSlot(adapter::Connection& connection);
   void LookAtTable(adapter::Connection& connection);
+  void LookAtPublication(adapter::Connection& connection);
   void Endangered(bool endangered);
   bool Sleep();  // false when stopped
 
@@ -49,7 +51,8 @@ class SlotWatch {
   SlotWatchOptions options_;
   std::function<void(const std::string&)> other_table_;
   SlotProbe probe_;
-  std::optional<std::string> table_;  // what identifies it
+  std::optional<std::string> table_;        // what identifies it
+  std::optional<std::string> publication_;  // likewise
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

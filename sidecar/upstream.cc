@@ -18,6 +18,10 @@ constexpr std::chrono::milliseconds kStatusInterval{1000};
 
 constexpr std::chrono::seconds kReaderSilenceMax{10};
 
+std::string SpareName(const std::string& slot) {
+  return slot.substr(0, 56) + "_switch";
+}
+
 // A quarter of the server's patience, so that three updates may be late before it gives up.
 std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_timeout) {
   if (wal_sender_timeout.count() == 0) return kStatusInterval;
@@ -76,8 +80,10 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
     Forked("the server stands at " + system.flushed.ToString() + ", before the journal's end at " +
            journal_.recorded().ToString());
   }
+  FinishSwitch(connection);
   auto slot = replication::FindSlot(connection, options_.slot);
   if (slot && slot->active_pid) RequireFree(connection, *slot);
+  if (slot && IsSwitch(*slot)) slot = SwitchPlugin(connection, *slot);
   if (slot) Require(connection, *slot, system.database);
   std::string loss = bound ? WhyLost(slot) : journal_.lost().value_or("");
   if (loss.empty() && slot && (bound || !options_.backfill)) {
@@ -103,7 +109,7 @@ void Upstream::RequireTable(adapter::Connection& connection) {
   try {
     replication::RequireTable(connection, options_.schema, kTable);
   } catch (const adapter::Error& error) {
-    if (error.sqlstate() == "55000" && journal_.identity()) TableWasAway(error.what());
+    if (error.sqlstate() == "55000" && journal_.identity()) NoteHole(error.what());
     throw;
   }
 }
@@ -158,7 +164,7 @@ std::string Upstream::WhyLost(const std::optional<replication::Slot>& slot) cons
            "' was invalidated: PostgreSQL has removed WAL that was not yet received; raise "
            "max_slot_wal_keep_size";
   }
-  if (!away_.empty()) return away_;
+  if (!hole_.empty()) return hole_;
   if (slot->confirmed_flush <= journal_.recorded()) return "";
   return "the slot '" + slot->name + "' stands at " + slot->confirmed_flush.ToString() +
          ", beyond the journal's end at " + journal_.recorded().ToString() +
@@ -186,7 +192,7 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   reconcile.gap = forked ? *forked : journal_.recorded() > replication::Lsn(1) ? loss : "";
   uint64_t recovered = Reconcile(reconcile, slot, journal_);
   journal_.LossTold();
-  away_.clear();
+  hole_.clear();
   log::Info("upstream", "the operations that were missing are taken from the table",
             {{"operations", recovered}, {"at", slot.start.ToString()}});
   return slot.start;
@@ -211,8 +217,56 @@ void Upstream::Require(adapter::Connection& connection, const replication::Slot&
                   (options_.plugin == Plugin::kAuto && slot.plugin == kPgOutput);
   plugin_ = pgoutput ? kPgOutput : kWal2Json;
   replication::CheckSlot(slot, plugin_, database);
-  if (pgoutput)
-    replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
+  if (!pgoutput) return;
+  replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
+  if (!ReadsPublication(connection)) {
+    NoteHole("the publication '" + options_.publication +
+             "' is younger than the position of the slot '" + slot.name +
+             "', so it does not show what was written before");
+  }
+}
+
+// The settings name the other one of the two plugins.
+bool Upstream::IsSwitch(const replication::Slot& slot) const {
+  return (slot.plugin == kWal2Json && options_.plugin == Plugin::kPgOutput) ||
+         (slot.plugin == kPgOutput && options_.plugin == Plugin::kWal2Json);
+}
+
+// A slot keeps its plugin for life, so it is replaced by a copy at the same position. Cut off at
+// any step, the copy under another name tells how far it came. Where there can be no such copy, the
+// slot is dropped, and what it would have sent comes from the table.
+std::optional<replication::Slot> Upstream::SwitchPlugin(adapter::Connection& connection,
+                                                        const replication::Slot& slot) {
+  std::string to = slot.plugin == kWal2Json ? kPgOutput : kWal2Json;
+  log::Info("upstream", "the slot is replaced by one of the other plugin",
+            {{"slot", slot.name}, {"plugin", to}});
+  if (to == kPgOutput) RequirePublication(connection);
+  if (!replication::IsInvalidated(slot) && (to == kWal2Json || ReadsPublication(connection)))
+    replication::CopySlot(connection, slot.name, SpareName(slot.name), to);
+  RequireReadableTable(connection);
+  replication::DropSlot(connection, slot.name);
+  FinishSwitch(connection);
+  return replication::FindSlot(connection, slot.name);
+}
+
+// What was written before the publication became what it is, pgoutput leaves out.
+bool Upstream::ReadsPublication(adapter::Connection& connection) {
+  return replication::IsOlderThanSlot(connection, options_.publication, options_.schema, kTable,
+                                      options_.slot);
+}
+
+void Upstream::FinishSwitch(adapter::Connection& connection) {
+  auto spare = replication::FindSlot(connection, SpareName(options_.slot));
+  if (!spare) return;
+  if (!replication::FindSlot(connection, options_.slot))
+    replication::CopySlot(connection, spare->name, options_.slot, spare->plugin);
+  replication::DropSlot(connection, spare->name);
+}
+
+void Upstream::RequirePublication(adapter::Connection& connection) {
+  if (options_.initialize)
+    replication::CreatePublication(connection, options_.publication, options_.schema, kTable);
+  replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
 }
 
 replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection) {
@@ -231,11 +285,7 @@ replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection) {
 
 replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection,
                                           const std::string& plugin) {
-  if (plugin == kPgOutput) {
-    if (options_.initialize)
-      replication::CreatePublication(connection, options_.publication, options_.schema, kTable);
-    replication::CheckPublication(connection, options_.publication, options_.schema, kTable);
-  }
+  if (plugin == kPgOutput) RequirePublication(connection);
   replication::NewSlot slot = replication::CreateSlot(connection, options_.slot, plugin);
   plugin_ = plugin;
   return slot;

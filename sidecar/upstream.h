@@ -52,9 +52,9 @@ class Upstream {
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
   // `give_up`: see StreamOptions.
   replication::Stream Open(replication::Probe& probe, const std::function<bool()>& give_up);
-  // The table was not there as it is streamed, for a while or for good: what was written to it then
-  // has never been sent.
-  void TableWasAway(const std::string& sentence) { away_ = sentence; }
+  // Something was written that the slot will never send (the table had another name, the
+  // publication was missing): the next Open takes it from the table.
+  void NoteHole(const std::string& sentence) { hole_ = sentence; }
   // What is known of transactions that cannot be read.
   Poison& poison() { return poison_; }
   // The journal and PostgreSQL do not tell the same history: notes it in the journal, which begins
@@ -74,6 +74,12 @@ class Upstream {
   void Initialize();
   std::string PluginOptions() const;
   void RequireTable(adapter::Connection& connection);
+  bool IsSwitch(const replication::Slot& slot) const;
+  void RequirePublication(adapter::Connection& connection);
+  std::optional<replication::Slot> SwitchPlugin(adapter::Connection& connection,
+                                                const replication::Slot& slot);
+  bool ReadsPublication(adapter::Connection& connection);
+  void FinishSwitch(adapter::Connection& connection);
   void RequireFree(adapter::Connection& connection, const replication::Slot& slot);
   void Require(adapter::Connection& connection, const replication::Slot& slot,
                const std::string& database);
@@ -93,7 +99,7 @@ class Upstream {
   journal::Journal& journal_;
   std::function<void()> beat_;
   Poison poison_;
-  std::string away_;  // a sentence, until what was lost by it is healed
+  std::string hole_;  // a sentence, until what was lost by it is healed
   Reader reader_;     // whom the slot was seen in use by
   bool initialized_ = false;
   std::string plugin_;            // of the slot, once it was found or created

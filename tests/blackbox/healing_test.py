@@ -119,6 +119,49 @@ class Healing(Case):
         self.assertTrue(self.assert_whole(gaps=1))
         self.sidecar.wait_log("raise max_slot_wal_keep_size")
 
+    # ---- another plugin ----
+
+    def switch(self, plugin):
+        self.sidecar.terminate()
+        self.commit(self.server, f"unread{self.sidecar.starts}")
+        self.sidecar.configure(**{"replication.plugin": plugin})
+        self.sidecar.start_ready()
+        self.commit(self.server, f"new{self.sidecar.starts}")
+
+    def test_O1_switch_of_plugin(self):
+        """At the same position, so nothing is lost and nothing recovered."""
+        self.begin()
+        self.server.execute("CREATE PUBLICATION syncflow_sidecar FOR TABLE ONLY operations WITH (publish = 'insert')")
+        younger = self.server.execute("SELECT txid_current()::text")[0][0]
+
+        def known():
+            self.commit(self.server, f"published{random.random()}")
+            self.server.execute("CHECKPOINT")
+            return self.server.slot_fact(self.sidecar.slot, f"age(catalog_xmin) < age('{younger}'::xid)")
+        wait_until(known, "the slot to pass the publication", every=0.3)
+        self.wait_for_all()
+        for plugin in ["pgoutput", "wal2json", "pgoutput"]:
+            self.switch(plugin)
+            self.assertEqual(self.assert_whole(gaps=0), [])
+            self.assertEqual(self.server.slot_fact(self.sidecar.slot, "plugin"), plugin)
+        self.assertEqual(self.server.execute("SELECT count(*) FROM pg_replication_slots")[0][0], 1)
+
+    def test_O1_switch_that_was_cut_off(self):
+        self.begin()
+        self.sidecar.terminate()
+        self.commit(self.server, "unread")
+        spare = self.sidecar.slot + "_switch"
+        self.server.execute("SELECT pg_copy_logical_replication_slot(%s, %s, false, 'wal2json')", self.sidecar.slot, spare)
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        self.sidecar.start_ready()
+        self.assertEqual(self.assert_whole(gaps=0), [])
+
+    def test_O1_changes_older_than_the_publication(self):
+        """pgoutput can never read them: they come from the table."""
+        self.begin()
+        self.switch("pgoutput")
+        self.assertTrue(self.assert_whole(gaps=1))
+
     # ---- another server ----
 
     def standby(self):

@@ -143,6 +143,18 @@ class Wal(Case):
         other.close()
         sidecar.wait_log("the slot is out of danger")
 
+    def test_S8_giant_transaction_of_another_table(self):
+        """wal2json sends nothing while it filters; only a timer of our own keeps the stream."""
+        server = self.rig(settings={"wal_sender_timeout": "'1s'"})
+        sidecar = server.sidecar().start_ready()
+        server.wait_slot(sidecar.slot)
+        connects = sidecar.metrics()['syncflow_source_connects_total{result="ok"}']
+        server.execute("CREATE TABLE noise AS SELECT n FROM generate_series(1, 1) n")
+        server.execute("INSERT INTO noise SELECT n FROM generate_series(1, 1500000) n")
+        self.commit(server, "behind")
+        self.assert_delivers(server, sidecar, ["behind"])
+        self.assertEqual(sidecar.metrics()['syncflow_source_connects_total{result="ok"}'], connects)
+
     def test_P15_traffic_of_another_database_is_not_kept(self):
         server = self.rig()
         sidecar = server.sidecar().start_ready()

@@ -40,9 +40,12 @@ class Stall(Case):
         self.begin(settings={"wal_sender_timeout": "'2s'"})
         connects = self.sidecar.metrics()['syncflow_source_connects_total{result="ok"}']
         self.hang()
+        position = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
         self.commit(self.server, "meanwhile")
         before = self.busy_updates()
         wait_until(lambda: self.busy_updates() >= before + 10, "status updates", context=self.sidecar.log_tail)
+        confirmed = self.server.slot_fact(self.sidecar.slot, f"confirmed_flush_lsn <= '{position}'")
+        self.assertTrue(confirmed, "P3: nothing is confirmed that is not on disk")
         self.go_on()
         self.wait_for("meanwhile-10")
         self.assertEqual(self.sidecar.metrics()['syncflow_source_connects_total{result="ok"}'], connects)
