@@ -152,6 +152,7 @@ Event PgOutput::State::Read(Reader& message) {
     case 'Y':
     case 'O':
     case 'M':
+    case 'A':  // an aborted stream, which some servers send although none was asked for
       return Other{};
     default:
       throw DecodeError("pgoutput sent a message of the unknown kind " +

@@ -67,6 +67,18 @@ std::optional<Slot> FindSlot(adapter::Connection& connection, const std::string&
   return slot;
 }
 
+std::vector<std::string> RunningTransactions(adapter::Connection& connection) {
+  adapter::Result found = connection.Execute(
+      "SELECT what || ', since ' || date_trunc('second', began) || ')' FROM (SELECT 'process ' || "
+      "pid || ' (' || coalesce(application_name, '') AS what, xact_start AS began FROM "
+      "pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> "
+      "pg_catalog.pg_backend_pid() UNION ALL SELECT 'prepared (' || gid, prepared FROM "
+      "pg_catalog.pg_prepared_xacts) t ORDER BY began LIMIT 5");
+  std::vector<std::string> transactions;
+  for (int row = 0; row < found.rows(); ++row) transactions.emplace_back(found.Get(row, 0));
+  return transactions;
+}
+
 NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
                    const std::string& plugin) {
   std::string command = "CREATE_REPLICATION_SLOT " + connection.QuoteIdentifier(name) +

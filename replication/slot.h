@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "adapter/connection.h"
 #include "replication/lsn.h"
@@ -46,6 +47,10 @@ struct NewSlot {
   // What was committed before it, for SET TRANSACTION SNAPSHOT, until `connection` is used again.
   std::string snapshot;
 };
+
+// Transactions that write now, oldest first, as far as this role may see them: "process 4711 (psql,
+// since 2026-11-23 09:14:20)". At most five. Any connection.
+std::vector<std::string> RunningTransactions(adapter::Connection& connection);
 
 // Creates a permanent slot; waits for the transactions that run now to end, at most the
 // connection's timeout.

@@ -17,6 +17,8 @@ constexpr const char* kPgOutput = "pgoutput";
 constexpr std::chrono::milliseconds kStatusInterval{1000};
 
 constexpr std::chrono::seconds kReaderSilenceMax{10};
+// A new slot waits for open transactions; less than what liveness allows the ingest loop.
+constexpr std::chrono::seconds kCreateTimeout{120};
 
 std::string SpareName(const std::string& slot) {
   return slot.substr(0, 56) + "_switch";
@@ -286,7 +288,16 @@ replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection) {
 replication::NewSlot Upstream::CreateSlot(adapter::Connection& connection,
                                           const std::string& plugin) {
   if (plugin == kPgOutput) RequirePublication(connection);
+  std::string transactions;
+  for (const std::string& one : replication::RunningTransactions(connection))
+    transactions += (transactions.empty() ? "" : ", ") + one;
+  if (!transactions.empty()) {
+    log::Info("upstream", "the new slot waits for the transactions that are open now",
+              {{"open", transactions}});
+  }
+  connection.set_timeout(kCreateTimeout);
   replication::NewSlot slot = replication::CreateSlot(connection, options_.slot, plugin);
+  connection.set_timeout(options_.connect.timeout);
   plugin_ = plugin;
   return slot;
 }

@@ -249,5 +249,19 @@ def readme_examples(root):
             yield f"README.md: does not show {name} as it is"
 
 
+def fault_rows(root):
+    """The table of faults in tests/README.md names the tests that are there, and all of them."""
+    named = set(re.findall(r"`(\w+) ([PSWOD]\d+)`", text(root, "tests/README.md")))
+    written = set()
+    for name in files(root):
+        script = re.fullmatch(r"tests/blackbox/(\w+)_test\.py", name)
+        rows = re.findall(r"def test_([PSWOD]\d+)_", text(root, name)) if script else []
+        written |= {(script[1], row) for row in rows}
+    for script, row in sorted(named - written):
+        yield f"tests/README.md: there is no test_{row}_ in blackbox/{script}_test.py"
+    for script, row in sorted(written - named):
+        yield f"tests/README.md: the table lacks `{script} {row}`"
+
+
 RULES = [include_arrows, foreign_homes, link_lines, foreign_link_lines, sources_are_built, folder_map, room_readmes,
-         unwanted_words, line_lengths, readme_examples]
+         unwanted_words, line_lengths, readme_examples, fault_rows]

@@ -152,6 +152,14 @@ class PlantedViolationsAreCaught(unittest.TestCase):
         self.append("examples/python/consume.py", "print()")
         self.expect(tidy.readme_examples, "examples/python/consume.py")
 
+    def test_a_fault_that_nobody_injects(self):
+        self.append("tests/README.md", "| S99 | nothing | `healing S99` |")
+        self.expect(tidy.fault_rows, "no test_S99_")
+
+    def test_a_test_of_a_fault_without_a_row(self):
+        self.append("tests/blackbox/healing_test.py", "def test_" + "S98_of_nothing(): pass")
+        self.expect(tidy.fault_rows, "lacks `healing S98`")
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -118,7 +118,7 @@ class RefusedPlugin(Case):
         sidecar.start_ready()
         self.assert_delivers(self.server, sidecar, ["before", "meanwhile"])
 
-    def test_since_an_upgrade(self):
+    def test_S22_since_an_upgrade(self):
         """The slot exists; what is committed while the plugin is refused comes afterwards."""
         self.allow()
         sidecar = self.server.sidecar().start_ready()

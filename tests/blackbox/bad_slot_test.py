@@ -14,7 +14,7 @@ class Slot(Case):
     def setUp(self):
         self.server = self.rig()
 
-    def test_of_another_plugin(self):
+    def test_P26_of_another_plugin(self):
         sidecar = self.server.sidecar()
         self.server.execute(
             "SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", sidecar.slot
@@ -28,7 +28,7 @@ class Slot(Case):
         self.commit(self.server, "after")
         self.assert_delivers(self.server, sidecar, ["after"])
 
-    def test_without_its_publication(self):
+    def test_O1_without_its_publication(self):
         """Nothing is created where the settings forbid it; the sentence has the statement."""
         self.server.sidecar("schema").start_ready().terminate()
         sidecar = self.server.sidecar(
@@ -44,7 +44,7 @@ class Slot(Case):
         self.commit(self.server, "after")
         self.assert_delivers(self.server, sidecar, ["after"])
 
-    def test_that_lost_its_publication(self):
+    def test_O5_that_lost_its_publication(self):
         """What was written meanwhile is never sent: it comes from the table."""
         sidecar = self.server.sidecar(**{"replication.plugin": "pgoutput"}).start_ready()
         self.commit(self.server, "before")
@@ -59,7 +59,7 @@ class Slot(Case):
         sidecar.wait_log("publication .* is younger than the position")
         self.assert_has_all(sidecar)
 
-    def test_that_loses_its_publication_for_a_moment(self):
+    def test_O6_that_loses_its_publication_for_a_moment(self):
         """The same while it streams; nobody reports an error."""
         sidecar = self.server.sidecar(**{"replication.plugin": "pgoutput"}).start_ready()
         self.commit(self.server, "before")
@@ -78,7 +78,7 @@ class Slot(Case):
         self.assertEqual(len(consumer.deliveries), len(expected))
         self.assertEqual(len(consumer.gaps), 1)
 
-    def test_of_another_database(self):
+    def test_P26_of_another_database(self):
         sidecar = self.server.sidecar()
         self.server.execute("CREATE DATABASE elsewhere")
         elsewhere = psycopg2.connect(self.server.server.url, dbname="elsewhere")
@@ -92,7 +92,7 @@ class Slot(Case):
             sidecar, "database 'elsewhere'", "replication.slot.*pg_drop_replication_slot"
         )
 
-    def test_in_use(self):
+    def test_P22_in_use(self):
         """Another receiver holds it and confirms nothing: everything is still there afterwards."""
         sidecar = self.server.sidecar().start_ready()
         self.commit(self.server, "before")

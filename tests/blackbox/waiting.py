@@ -1,11 +1,12 @@
 """Waiting with a generous deadline and a useful last word, and leaving nothing behind."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
 
-PATIENCE = 120  # seconds; a deadline for hangs, not a measure of speed
+PATIENCE = int(os.environ.get("SYNCFLOW_PATIENCE", "120"))  # seconds; a deadline for hangs, not a measure of speed
 
 
 class Expired(AssertionError):

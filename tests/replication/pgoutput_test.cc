@@ -161,7 +161,7 @@ TEST_F(PgOutputTest, OutOfTurnIsRefused) {
 }
 
 TEST_F(PgOutputTest, WhatTheFeedDoesNotCarryIsOther) {
-  for (const char* kind : {"U", "D", "T", "Y", "O", "M"})
+  for (const char* kind : {"U", "D", "T", "Y", "O", "M", "A"})
     EXPECT_TRUE(std::holds_alternative<Other>(Decode(kind))) << kind;
   EXPECT_THAT(Refusal("?"), HasSubstr("unknown kind"));
 }

@@ -1,6 +1,9 @@
 #include "replication/slot.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "replication/preflight.h"
 
 namespace syncflow::replication {
 namespace {
@@ -18,6 +21,12 @@ TEST(SwitchPoint, StrangersHaveNone) {
   EXPECT_EQ(SwitchPointIn("", 1), std::nullopt);
   EXPECT_EQ(SwitchPointIn("1", 1), std::nullopt);
   EXPECT_EQ(SwitchPointIn("1\tnowhere\tx", 1), std::nullopt);
+}
+
+TEST(KnownBugs, P28_OldMinorsAreNamed) {
+  EXPECT_THAT(KnownBugs(150019).value_or(""), ::testing::HasSubstr("upgrade to 15.20"));
+  EXPECT_EQ(KnownBugs(150020), std::nullopt);
+  EXPECT_EQ(KnownBugs(190000), std::nullopt) << "not known";
 }
 
 }  // namespace
