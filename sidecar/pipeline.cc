@@ -53,7 +53,7 @@ Pipeline::Pipeline(PipelineOptions options, journal::Journal& journal, feed::Fee
       feed_(feed),
       watch_(watch),
       probe_(probe),
-      upstream_(WithStop(options_.upstream, wake_fd_), journal, [this] { probe_.Beat(); }) {}
+      upstream_(WithStop(options_.upstream, wake_fd_), journal, probe) {}
 
 Pipeline::~Pipeline() {
   close(wake_fd_);
@@ -98,7 +98,7 @@ void Pipeline::Stream() {
     upstream_.NoteHole(table_change_);
   }
   if (probe_.state != PipelineState::kStandby) probe_.state = PipelineState::kConnecting;
-  replication::Stream stream = upstream_.Open(probe_.stream, [this] { return DiskHangs(); });
+  replication::Stream stream = upstream_.Open([this] { return DiskHangs(); });
   ++probe_.connects_ok;
   stream_ = &stream;
   continuity_.emplace(journal_, stream.received());

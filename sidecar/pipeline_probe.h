@@ -67,6 +67,10 @@ struct PipelineProbe {
   std::atomic<uint64_t> changes{0};       // appended, repetitions left out
   std::atomic<uint64_t> transactions{0};  // committed, with at least one change
   std::atomic<uint64_t> decode_errors{0};
+  // Times the stream lost history and the table had to heal it.
+  std::atomic<uint64_t> losses{0};
+  // Operations taken from the table, those of a first start too.
+  std::atomic<uint64_t> recovered{0};
   std::atomic<uint64_t> skipped{0};  // transactions an operator had left out
 
   // received >= appended >= durable >= confirmed

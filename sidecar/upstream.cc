@@ -17,6 +17,8 @@ constexpr const char* kPgOutput = "pgoutput";
 constexpr std::chrono::milliseconds kStatusInterval{1000};
 
 constexpr std::chrono::seconds kReaderSilenceMax{10};
+// For servers that have no wal_sender_timeout.
+constexpr std::chrono::seconds kFrozenTimeout{60};
 // A new slot waits for open transactions; less than what liveness allows the ingest loop.
 constexpr std::chrono::seconds kCreateTimeout{120};
 
@@ -30,10 +32,18 @@ std::chrono::milliseconds StatusInterval(std::chrono::milliseconds wal_sender_ti
   return std::min(kStatusInterval, wal_sender_timeout / 4);
 }
 
+// A walsender that is told to end sends a last message, and waits for ever for a reader that is
+// frozen; a checkpoint that invalidates the slot waits for that walsender, and so the whole server
+// would stand still.
+void EndWithFrozenReader(adapter::Connection& connection,
+                         std::chrono::milliseconds wal_sender_timeout) {
+  if (wal_sender_timeout.count() == 0) wal_sender_timeout = kFrozenTimeout;
+  connection.Execute("SET tcp_user_timeout = " + std::to_string(wal_sender_timeout.count()));
+}
+
 }  // namespace
 
-replication::Stream Upstream::Open(replication::Probe& probe,
-                                   const std::function<bool()>& give_up) {
+replication::Stream Upstream::Open(const std::function<bool()>& give_up) {
   Initialize();
   adapter::ConnectOptions connect = options_.connect;
   connect.replication = true;
@@ -41,13 +51,14 @@ replication::Stream Upstream::Open(replication::Probe& probe,
   RequireTable(connection);
   replication::Facts facts = replication::Preflight(connection, options_.schema, kTable);
   for (const std::string& sentence : facts.warnings) Warn(sentence);
+  EndWithFrozenReader(connection, facts.wal_sender_timeout);
   replication::StreamOptions stream;
   stream.start = BindToSlot(connection, replication::IdentifySystem(connection));
   stream.slot = options_.slot;
   stream.plugin_options = PluginOptions();
   stream.status_interval = StatusInterval(facts.wal_sender_timeout);
   stream.give_up = give_up;
-  return replication::Stream(std::move(connection), stream, probe);
+  return replication::Stream(std::move(connection), stream, probe_.stream);
 }
 
 void Upstream::Initialize() {
@@ -188,11 +199,13 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   reconcile.connect = options_.connect;
   reconcile.schema = options_.schema;
   reconcile.line_bytes_max = options_.line_bytes_max;
-  reconcile.beat = beat_;
+  reconcile.beat = [this] { probe_.Beat(); };
   // A first start that was cut off has nothing that anybody could miss.
   auto forked = journal_.lost();
   reconcile.gap = forked ? *forked : journal_.recorded() > replication::Lsn(1) ? loss : "";
   uint64_t recovered = Reconcile(reconcile, slot, journal_);
+  probe_.recovered += recovered;
+  if (!reconcile.gap.empty()) ++probe_.losses;
   journal_.LossTold();
   hole_.clear();
   log::Info("upstream", "the operations that were missing are taken from the table",

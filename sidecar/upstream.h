@@ -14,6 +14,7 @@
 #include "replication/slot.h"
 #include "replication/stream.h"
 #include "sidecar/journal/journal.h"
+#include "sidecar/pipeline_probe.h"
 #include "sidecar/poison.h"
 
 namespace syncflow {
@@ -38,11 +39,10 @@ struct UpstreamOptions {
 
 class Upstream {
  public:
-  // `beat` is called while it works on something long.
-  Upstream(UpstreamOptions options, journal::Journal& journal, std::function<void()> beat)
+  Upstream(UpstreamOptions options, journal::Journal& journal, PipelineProbe& probe)
       : options_(std::move(options)),
         journal_(journal),
-        beat_(std::move(beat)),
+        probe_(probe),
         poison_(journal.directory()) {}
 
   // The stream begins where the slot stands, at or before the journal's end; see Continuity for
@@ -51,7 +51,7 @@ class Upstream {
   // be streamed from (its NeedsOperator() tells whether waiting helps), journal::Error{kForeign}
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
   // `give_up`: see StreamOptions.
-  replication::Stream Open(replication::Probe& probe, const std::function<bool()>& give_up);
+  replication::Stream Open(const std::function<bool()>& give_up);
   // Something was written that the slot will never send (the table had another name, the
   // publication was missing): the next Open takes it from the table.
   void NoteHole(const std::string& sentence) { hole_ = sentence; }
@@ -97,7 +97,7 @@ class Upstream {
 
   UpstreamOptions options_;
   journal::Journal& journal_;
-  std::function<void()> beat_;
+  PipelineProbe& probe_;
   Poison poison_;
   std::string hole_;  // a sentence, until what was lost by it is healed
   Reader reader_;     // whom the slot was seen in use by

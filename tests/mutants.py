@@ -43,7 +43,7 @@ MUTANTS = [
     # ---- positions ----
     Mutant("ack-on-receive", "go-pq-cdc 7076c0c", "sidecar/pipeline.cc",
            "stream.Confirm(std::min(journal_.durable(), stream.received()));\n  stream.SendStatusIfDue();",
-           "stream.Confirm(stream.received());\n  stream.SendStatusIfDue();", [blackbox("stall", "-k", "S7")]),
+           "stream.Confirm(stream.received());\n  stream.SendStatusIfDue();", [blackbox("stall", "-k", "P3")]),
     Mutant("ack-too-high", "PostgreSQL believes any position (P4)", "replication/stream.cc",
            "StatusUpdate update{received_, durable_, durable_,", "StatusUpdate update{received_, Lsn(durable_.bytes() + (1 << 20)), durable_,",
            [KILLS]),

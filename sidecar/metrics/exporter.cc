@@ -103,6 +103,12 @@ void AddSource(Page& page, const PipelineProbe& probe, const Labels& slot) {
   page.Counter(
       "syncflow_source_reconnects_total", "Streams given up, by reason.",
       OneEach("reason", kReconnectReasons, [&](size_t i) { return probe.reconnects[i].load(); }));
+  page.Counter("syncflow_source_history_losses_total",
+               "Times the stream lost history and what was missing was taken from the table.",
+               probe.losses.load());
+  page.Counter("syncflow_source_recovered_operations_total",
+               "Operations taken from the table, those of a first start included.",
+               probe.recovered.load());
   page.Counter("syncflow_source_transactions_skipped_total",
                "Transactions an operator had left out because they could not be read.",
                probe.skipped.load());

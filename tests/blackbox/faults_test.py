@@ -112,15 +112,15 @@ class Faults(Case):
     # ---- the server ----
 
     def test_S2_invalidated_while_streaming(self):
-        """The stream only sees an ended connection."""
-        self.begin({"max_slot_wal_keep_size": "'16MB'", "max_wal_size": "64MB"})
+        """The checkpoint waits for the walsender, which waits for a frozen reader, but not for ever."""
+        self.begin({"max_slot_wal_keep_size": "'16MB'", "max_wal_size": "64MB", "wal_sender_timeout": "'5s'"})
         self.commit(self.server, "before")
         self.wait_for("before-10")
         self.sidecar.pause()
 
         def lost():
             number = self.server.execute("SELECT count(*) FROM operations")[0][0]
-            self.commit(self.server, f"more{number}", rows=2000, size=3000)
+            self.commit(self.server, f"more{number}", rows=8000, size=3000)
             self.server.execute("SELECT pg_switch_wal()")
             self.server.execute("CHECKPOINT")
             return self.server.slot_fact(self.sidecar.slot, "wal_status") == "lost"

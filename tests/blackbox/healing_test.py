@@ -91,6 +91,8 @@ class Healing(Case):
         self.commit(self.server, "missed", rows=5000)
         self.sidecar.start_ready()
         self.assertEqual(set(self.assert_whole(gaps=1)), {f"missed-{n}" for n in range(1, 5001)})
+        self.assertEqual(self.sidecar.metrics()["syncflow_source_history_losses_total"], 1)
+        self.assertEqual(self.sidecar.metrics()["syncflow_source_recovered_operations_total"], 5000)
 
     def test_P6_slot_advanced_by_somebody_else(self):
         self.begin()

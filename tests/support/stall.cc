@@ -1,5 +1,5 @@
-// Preloaded into the program under test: while the file that SYNCFLOW_STALL names exists, no write
-// into a regular file and no sync comes back, as on a disk that hangs.
+// Preloaded into the program under test: while the file that SYNCFLOW_STALL names exists, no sync
+// comes back, and no write into a file either unless it says "sync": a disk that hangs.
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,13 +8,15 @@
 
 namespace {
 
-bool Stalls() {
+bool Stalls(bool writing) {
   static const char* const flag = std::getenv("SYNCFLOW_STALL");
-  return flag != nullptr && access(flag, F_OK) == 0;
+  struct stat facts {};
+  if (flag == nullptr || stat(flag, &facts) != 0) return false;
+  return !writing || facts.st_size == 0;
 }
 
-void AwaitDisk() {
-  while (Stalls()) usleep(20'000);
+void AwaitDisk(bool writing) {
+  while (Stalls(writing)) usleep(20'000);
 }
 
 template <typename Function>
@@ -28,19 +30,19 @@ extern "C" {
 
 ssize_t pwrite(int fd, const void* bytes, size_t count, off_t offset) {
   static const auto next = Next("pwrite", &pwrite);
-  AwaitDisk();
+  AwaitDisk(true);
   return next(fd, bytes, count, offset);
 }
 
 ssize_t pwrite64(int fd, const void* bytes, size_t count, off64_t offset) {
   static const auto next = Next("pwrite64", &pwrite64);
-  AwaitDisk();
+  AwaitDisk(true);
   return next(fd, bytes, count, offset);
 }
 
 int fdatasync(int fd) {
   static const auto next = Next("fdatasync", &fdatasync);
-  AwaitDisk();
+  AwaitDisk(false);
   return next(fd);
 }
 
