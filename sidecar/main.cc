@@ -195,6 +195,7 @@ void AddTail(CLI::App& app, int& status) {
   CLI::App* tail = app.add_subcommand("tail", "Print the feed, reconnecting and resuming");
   tail->add_option("ADDRESS", options->address, "host:port of the feed")->capture_default_str();
   tail->add_option("--from", options->from, "latest, earliest or a cursor")->capture_default_str();
+  tail->add_option("--collection", options->collections, "only this one; may be given again");
   tail->add_flag("--json", options->json, "feed lines as they are (the default in a pipe)");
   tail->callback([options, &status] { status = command::Tail(*options); });
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "sidecar/log/log.h"
@@ -25,10 +26,31 @@ Delivery::Result Failed() {
   return errno == EAGAIN || errno == EINTR ? Delivery::Result::kFull : Delivery::Result::kGone;
 }
 
+std::string_view WhyUnreadable(ssize_t got) {
+  return got == 0 ? "a journal segment is shorter than its index says: was it changed?"
+                  : "a journal segment cannot be read: check the disk";
+}
+
 bool IsCached(int fd, uint64_t at) {
   char byte = 0;
   iovec piece{&byte, 1};
   return preadv2(fd, &piece, 1, static_cast<off_t>(at), RWF_NOWAIT) >= 0 || errno != EAGAIN;
+}
+
+// nullopt when the file is not what the index says; the log says so.
+std::optional<std::string> ReadAll(const journal::Slice& slice) {
+  std::string bytes(slice.length, '\0');
+  for (size_t have = 0; have < bytes.size();) {
+    ssize_t got = pread(slice.fd, bytes.data() + have, bytes.size() - have,
+                        static_cast<off_t>(slice.file_offset + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      log::Error("feed", WhyUnreadable(got));
+      return std::nullopt;
+    }
+    have += static_cast<size_t>(got);
+  }
+  return bytes;
 }
 
 void ReadThrough(const journal::Slice& slice) {
@@ -43,14 +65,14 @@ void ReadThrough(const journal::Slice& slice) {
 }  // namespace
 
 void Delivery::Start(uint64_t offset, journal::Position position) {
-  offset_ = chunk_end_ = offset;
-  delivered_ = chunk_last_ = position;
+  Pass(offset, position);
   warm_until_ = 0;
 }
 
 Delivery::Result Delivery::Send(int socket, uint64_t& budget) {
   if (!rest_.empty()) return SendRest(socket, budget);
   try {
+    if (filter_ && AtLineEnd()) return SendPage(socket, budget);
     if (auto view = hub_.journal.Tail(offset_, Wanted())) {
       if (view->bytes.empty()) return Result::kHead;
       return SendFromMemory(socket, view->bytes, budget);
@@ -97,9 +119,7 @@ Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice,
   auto at = static_cast<off_t>(slice.file_offset);
   ssize_t result = sendfile(socket, slice.fd, &at, length);
   if (result == 0 || (result < 0 && errno == EIO)) {
-    log::Error("feed", result == 0
-                           ? "a journal segment is shorter than its index says: was it changed?"
-                           : "a journal segment cannot be read: check the disk");
+    log::Error("feed", WhyUnreadable(result));
     return Result::kUnreadable;
   }
   if (result < 0) return Failed();
@@ -117,17 +137,83 @@ Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice,
   return Result::kSent;
 }
 
+// ---- through a filter ----
+
+Delivery::Result Delivery::SendPage(int socket, uint64_t& budget) {
+  auto page = hub_.pages.Find(filter_.get(), offset_);
+  if (!page) {
+    auto made = MakePage(budget);
+    if (auto* result = std::get_if<Result>(&made)) return *result;
+    page = std::get<std::shared_ptr<const Page>>(made);
+  }
+  std::string_view bytes = page->bytes;
+  if (bytes.empty()) {
+    Pass(page->end, page->last);
+    return Result::kSent;
+  }
+  ssize_t result = send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (result < 0) return Failed();
+  auto sent = static_cast<size_t>(result);
+  Count(sent, budget);
+  if (sent == bytes.size()) {
+    Pass(page->end, page->last);
+    return Result::kSent;
+  }
+  // The line that holds the last byte sent is finished from the journal, like any other.
+  auto line = std::ranges::lower_bound(page->lines, sent, {}, &Page::Line::end);
+  size_t begin = line == page->lines.begin() ? 0 : std::prev(line)->end;
+  auto cursor = journal::CursorOfLine(bytes.substr(begin, line->end - begin));
+  std::string_view rest = bytes.substr(sent, line->end - sent);
+  offset_ = line->offset_end - rest.size();
+  chunk_end_ = line->offset_end;
+  if (cursor) chunk_last_ = cursor->position;
+  if (rest.size() <= kRestMax) rest_ = rest;
+  if (AtLineEnd()) delivered_ = chunk_last_;
+  return Result::kSent;
+}
+
+// Reading and choosing is work, which the budget pays for too.
+std::variant<std::shared_ptr<const Page>, Delivery::Result> Delivery::MakePage(uint64_t& budget) {
+  std::shared_ptr<const Page> page;
+  if (auto view = hub_.journal.Tail(offset_, kChunkBytes)) {
+    if (view->bytes.empty()) return Result::kHead;
+    page = std::make_shared<Page>(*filter_, offset_, view->bytes);
+  } else {
+    auto found = hub_.journal.Read(offset_, kChunkBytes);
+    auto* slice = std::get_if<journal::Slice>(&found);
+    if (slice == nullptr) return Result::kLost;
+    if (!IsWarm(*slice)) return Result::kCold;
+    auto bytes = ReadAll(*slice);
+    if (!bytes) return Result::kUnreadable;
+    hub_.probe.journal_bytes += bytes->size();
+    page = std::make_shared<Page>(*filter_, offset_, *bytes);
+  }
+  budget -= std::min(budget, page->end - page->begin);
+  hub_.pages.Add(filter_, page);
+  ++hub_.probe.pages;
+  return page;
+}
+
+void Delivery::Pass(uint64_t end, journal::Position last) {
+  offset_ = chunk_end_ = end;
+  delivered_ = chunk_last_ = last;
+}
+
 void Delivery::Begin(uint64_t length, journal::Position last) {
   chunk_end_ = offset_ + length;
   chunk_last_ = last;
 }
 
 void Delivery::Advance(size_t sent, uint64_t& budget) {
+  Count(sent, budget);
+  offset_ += sent;
+  if (AtLineEnd()) delivered_ = chunk_last_;
+}
+
+void Delivery::Count(size_t sent, uint64_t& budget) {
   ++hub_.probe.sends;
   hub_.probe.delivered_bytes += sent;
-  offset_ += sent;
   budget -= std::min<uint64_t>(budget, sent);
-  if (AtLineEnd()) delivered_ = chunk_last_;
 }
 
 void Delivery::CutShort(std::string_view window, size_t sent, bool begins_at_line) {

@@ -5,12 +5,17 @@
 // with a line. Where the kernel takes only a part, the chunk is cut short at the end of the line
 // that was begun, so that other lines need not wait for the rest, and what is left of that line is
 // copied: retention may remove it, and half a line cannot be taken back.
+//
+// With a filter the bytes come from a Page, which others with the same filter share; a line that
+// the kernel took only in part is finished like any other.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 
 #include "sidecar/feed/hub.h"
 #include "sidecar/journal/cursor.h"
@@ -32,7 +37,8 @@ class Delivery {
 
   explicit Delivery(Hub& hub) : hub_(hub) {}
 
-  // At a line end only.
+  // From here on; nullptr for everything. At a line end only, like Start.
+  void Choose(std::shared_ptr<const Filter> filter) { filter_ = std::move(filter); }
   void Start(uint64_t offset, journal::Position position);
   // Sends one piece and takes its size off `budget`.
   Result Send(int socket, uint64_t& budget);
@@ -49,16 +55,22 @@ class Delivery {
 
  private:
   Result SendRest(int socket, uint64_t& budget);
+  Result SendPage(int socket, uint64_t& budget);
+  std::variant<std::shared_ptr<const Page>, Result> MakePage(uint64_t& budget);
   Result SendFromMemory(int socket, std::string_view bytes, uint64_t& budget);
   Result SendFromFile(int socket, const journal::Slice& slice, uint64_t& budget);
   bool IsWarm(const journal::Slice& slice) const;
   uint64_t Wanted() const;
   void Begin(uint64_t length, journal::Position last);
   void Advance(size_t sent, uint64_t& budget);
+  void Count(size_t sent, uint64_t& budget);
+  // Nothing in front of `end` is left to send.
+  void Pass(uint64_t end, journal::Position last);
   // The chunk ends with the line that holds the last byte sent, which is window[sent - 1].
   void CutShort(std::string_view window, size_t sent, bool begins_at_line);
 
   Hub& hub_;
+  std::shared_ptr<const Filter> filter_;
   uint64_t offset_ = 0;  // next byte to send
   uint64_t chunk_end_ = 0;
   journal::Position chunk_last_;

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sidecar/feed/feed.h"
+#include "sidecar/feed/filter.h"
 
 namespace syncflow::feed {
 
@@ -30,6 +31,8 @@ struct Hub {
   // What any session has just read; one is enough, since each reads and takes in one turn. (Not
   // thread_local: that would sit on the small stacks of other libraries' threads.)
   std::array<char, 64 << 10> scratch;
+  Filters filters;
+  Pages pages;
   std::string upstream_down;       // why PostgreSQL is away; empty while it is there
   std::function<void()> on_empty;  // set while stopping: the last session has ended
   std::minstd_rand random{std::random_device{}()};

@@ -13,6 +13,7 @@ struct Probe {
   std::atomic<uint64_t> delivered_bytes{0};
   std::atomic<uint64_t> sends{0};          // send and sendfile calls that moved bytes
   std::atomic<uint64_t> journal_bytes{0};  // of delivered_bytes, read from segment files
+  std::atomic<uint64_t> pages{0};          // stretches of the feed put through a filter
   std::atomic<uint64_t> errors{0};         // error lines sent
   std::atomic<uint64_t> closed[16]{};      // by CloseReason
 };

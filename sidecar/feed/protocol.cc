@@ -39,16 +39,11 @@ void CheckVersion(const Json& line) {
     Refuse("unsupported_version", "this server speaks version 1: say \"version\":1");
 }
 
-// A filter or a name that were ignored would give wrong data, so they are refused until they are
-// offered.
+// A name that was ignored would lose data, so it is refused until it is offered.
 void CheckOffered(const Json& line) {
-  for (const char* key : {"name", "collections"}) {
-    auto found = line.find(key);
-    bool empty = found == line.end() || found->is_null() || (found->is_array() && found->empty());
-    if (!empty)
-      Refuse("bad_hello",
-             std::string("this server does not offer '") + key + "' yet: leave it out");
-  }
+  auto name = line.find("name");
+  if (name != line.end() && !name->is_null())
+    Refuse("bad_hello", "this server does not offer 'name' yet: leave it out");
   auto window = line.find("window");
   if (window != line.end() && *window != 0)
     Refuse("bad_hello", "this server does not offer 'window' yet: leave it out or say 0");
@@ -68,6 +63,23 @@ bool ContinueOf(const Json& line) {
   if (on_gap.empty() || on_gap == "fail") return false;
   if (on_gap == "continue") return true;
   Refuse("bad_hello", "'on_gap' must be \"fail\" or \"continue\"");
+}
+
+std::vector<std::string> CollectionsOf(const Json& line) {
+  auto found = line.find("collections");
+  if (found == line.end() || found->is_null()) return {};
+  bool right = found->is_array() && found->size() <= kCollectionsMax;
+  std::vector<std::string> collections;
+  for (const Json& each : right ? *found : Json::array()) {
+    right = right && each.is_string();
+    if (right) collections.push_back(each.get<std::string>());
+    right =
+        right && !collections.back().empty() && collections.back().size() <= kCollectionBytesMax;
+  }
+  if (!right)
+    Refuse("bad_hello",
+           "'collections' must be a list of at most 256 names, each of 1 to 128 bytes");
+  return collections;
 }
 
 void SetFrom(const Json& line, Hello& hello) {
@@ -95,6 +107,7 @@ Hello ToHello(const Json& line) {
   hello.request = Text(line, "request");
   hello.heartbeat = HeartbeatOf(line);
   hello.continue_after_gap = ContinueOf(line);
+  hello.collections = CollectionsOf(line);
   SetFrom(line, hello);
   return hello;
 }

@@ -8,12 +8,15 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "sidecar/journal/cursor.h"
 
 namespace syncflow::feed {
 
 inline constexpr size_t kClientLineMax = 8 << 10;
+inline constexpr size_t kCollectionsMax = 256;
+inline constexpr size_t kCollectionBytesMax = 128;
 inline constexpr int kProtocolVersion = 1;
 
 // ---- what clients send ----
@@ -26,6 +29,7 @@ struct Hello {
   journal::Cursor cursor;  // with kCursor: everything after it
   std::optional<std::chrono::seconds> heartbeat;
   bool continue_after_gap = false;
+  std::vector<std::string> collections;  // none = all
 };
 
 struct Ping {

@@ -227,6 +227,7 @@ void Session::Found(std::variant<uint64_t, journal::Miss> found) {
 
 void Session::StreamFrom(uint64_t offset, journal::Position position) {
   state_ = State::kStreaming;
+  delivery_.Choose(hub_.filters.Get(hello_.collections));
   delivery_.Start(offset, position);
   live_ = heartbeat_due_ = false;
   heartbeat_ = hello_.heartbeat.value_or(hub_.options.heartbeat);

@@ -130,7 +130,7 @@ TEST_F(FeedTest, EachRefusalIsToldAndEndsTheConnection) {
       {"garbage\n", "bad_json"},
       {"{\"type\":\"hello\",\"version\":7}\n", "unsupported_version"},
       {"{\"type\":\"hello\",\"version\":1,\"from\":\"x\"}\n", "bad_cursor"},
-      {"{\"type\":\"hello\",\"version\":1,\"collections\":[\"a\"]}\n", "bad_hello"},
+      {"{\"type\":\"hello\",\"version\":1,\"collections\":\"a\"}\n", "bad_hello"},
       {"{\"type\":\"hello\",\"version\":1" + From("00000000.0000000000002000.0") + "}\n",
        "epoch_changed"},
       {"{\"type\":\"hello\",\"version\":1" + From(CursorText(0x9000, 0)) + "}\n", "cursor_ahead"},

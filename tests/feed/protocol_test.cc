@@ -68,10 +68,29 @@ TEST(ParseCommand, RefusalsCarryTheProtocolsCodes) {
 }
 
 TEST(ParseCommand, WhatIsNotOfferedIsRefusedNotIgnored) {
-  for (const char* key : {R"("name":"billing")", R"("collections":["todos"])", R"("window":5)",
-                          R"("from":"snapshot")"}) {
+  for (const char* key : {R"("name":"billing")", R"("window":5)", R"("from":"snapshot")"}) {
     EXPECT_EQ(CodeOf(std::string(R"({"type":"hello","version":1,)") + key + "}"), "bad_hello")
         << key;
+  }
+}
+
+TEST(ParseCommand, CollectionsAreAListOfShortNames) {
+  auto parse = [](const std::string& collections) {
+    return ParseCommand(R"({"type":"hello","version":1,"collections":)" + collections + "}");
+  };
+  EXPECT_EQ(std::get<Hello>(parse(R"(["todos","users"])")).collections,
+            (std::vector<std::string>{"todos", "users"}));
+  EXPECT_TRUE(std::get<Hello>(parse("null")).collections.empty());
+  std::string many = "[\"a\"";
+  for (int i = 1; i < 256; ++i) many += ",\"a\"";
+  EXPECT_EQ(std::get<Hello>(parse(many + "]")).collections.size(), 256u);
+  std::string longest = "\"" + std::string(128, 'x') + "\"";
+  EXPECT_EQ(std::get<Hello>(parse("[" + longest + "]")).collections.size(), 1u);
+  for (const std::string& wrong :
+       {std::string("\"todos\""), std::string("[5]"), std::string("[\"\"]"), many + ",\"a\"]",
+        "[\"x" + longest.substr(1) + "]"}) {
+    auto refusal = std::get<Refusal>(parse(wrong));
+    EXPECT_EQ(refusal.code, "bad_hello") << wrong;
   }
 }
 

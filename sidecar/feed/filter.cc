@@ -1,0 +1,95 @@
+#include "sidecar/feed/filter.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "adapter/operation.h"
+
+namespace syncflow::feed {
+namespace {
+
+// The end of the JSON string that begins at `begin` with its quotation mark.
+size_t EndOfString(std::string_view line, size_t begin) {
+  size_t at = begin + 1;
+  while ((at = line.find_first_of("\"\\", at)) != line.npos && line[at] == '\\') at += 2;
+  return at == line.npos ? line.size() : at + 1;
+}
+
+// The operation's collection as JSON text, with its quotation marks; nullopt for what is no change.
+std::optional<std::string_view> CollectionOf(std::string_view line) {
+  constexpr std::string_view kId = ",\"op\":{\"id\":";
+  constexpr std::string_view kType = ",\"type\":";
+  constexpr std::string_view kCollection = ",\"collection\":";
+  size_t at = line.find(kId);
+  if (at == line.npos || !line.starts_with("{\"type\":\"change\"")) return std::nullopt;
+  at = EndOfString(line, at + kId.size());
+  if (line.substr(at, kType.size()) != kType) return std::nullopt;
+  at = EndOfString(line, at + kType.size());
+  if (line.substr(at, kCollection.size()) != kCollection) return std::nullopt;
+  at += kCollection.size();
+  return line.substr(at, EndOfString(line, at) - at);
+}
+
+// Its collection was too long for the line: it might be anybody's.
+bool LacksCollection(std::string_view line) {
+  size_t at = line.rfind(",\"omitted\":{");
+  return at != line.npos && line.find("\"collection\":", at) != line.npos;
+}
+
+}  // namespace
+
+Filter::Filter(std::vector<std::string> collections) : collections_(std::move(collections)) {
+  std::ranges::sort(collections_);
+  collections_.erase(std::unique(collections_.begin(), collections_.end()), collections_.end());
+  for (const std::string& collection : collections_)
+    adapter::AppendJsonString(texts_.emplace_back(), collection);
+  std::ranges::sort(texts_);
+}
+
+bool Filter::Passes(std::string_view line) const {
+  if (texts_.empty()) return true;
+  auto collection = CollectionOf(line);
+  if (!collection) return true;
+  if (*collection == "\"\"" && LacksCollection(line)) return true;
+  return std::ranges::binary_search(texts_, *collection);
+}
+
+std::shared_ptr<const Filter> Filters::Get(const std::vector<std::string>& collections) {
+  if (collections.empty()) return nullptr;
+  auto filter = std::make_shared<const Filter>(collections);
+  auto& known = known_[filter->collections()];
+  if (auto same = known.lock()) return same;
+  known = filter;
+  if (known_.size() > sweep_at_) {
+    std::erase_if(known_, [](const auto& each) { return each.second.expired(); });
+    sweep_at_ = 64 + 2 * known_.size();
+  }
+  return filter;
+}
+
+Page::Page(const Filter& filter, uint64_t given_begin, std::string_view stretch)
+    : begin(given_begin), end(given_begin + stretch.size()) {
+  std::string_view line;
+  for (size_t at = 0; at < stretch.size(); at += line.size()) {
+    line = stretch.substr(at, stretch.find('\n', at) + 1 - at);
+    if (!filter.Passes(line)) continue;
+    bytes += line;
+    lines.push_back({bytes.size(), begin + at + line.size()});
+  }
+  if (auto cursor = journal::CursorOfLine(line)) last = cursor->position;
+}
+
+std::shared_ptr<const Page> Pages::Find(const Filter* filter, uint64_t begin) const {
+  auto found = std::ranges::find_if(made_, [&](const Made& made) {
+    return made.filter.get() == filter && made.page->begin == begin;
+  });
+  return found == made_.end() ? nullptr : found->page;
+}
+
+void Pages::Add(std::shared_ptr<const Filter> filter, std::shared_ptr<const Page> page) {
+  if (made_.size() < kMax) made_.emplace_back();
+  made_[next_ % kMax] = {std::move(filter), std::move(page)};
+  next_ = (next_ + 1) % kMax;
+}
+
+}  // namespace syncflow::feed

@@ -1,0 +1,75 @@
+// Which operations a consumer wants, and what that leaves of a stretch of the feed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sidecar/journal/cursor.h"
+
+namespace syncflow::feed {
+
+// Immutable; consumers that want the same share one.
+class Filter {
+ public:
+  // Operations of these collections; of all when there are none.
+  explicit Filter(std::vector<std::string> collections);
+
+  const std::vector<std::string>& collections() const { return collections_; }
+  // `line` is one of the journal's. What is no operation, a gap, always passes.
+  bool Passes(std::string_view line) const;
+
+ private:
+  std::vector<std::string> collections_;  // sorted, each once
+  std::vector<std::string> texts_;        // the same as they stand in a line, sorted
+};
+
+// The filters in use.
+class Filters {
+ public:
+  // nullptr for none, which is everything.
+  std::shared_ptr<const Filter> Get(const std::vector<std::string>& collections);
+
+ private:
+  std::map<std::vector<std::string>, std::weak_ptr<const Filter>> known_;
+  size_t sweep_at_ = 64;
+};
+
+// What passes a filter in one stretch of the feed.
+struct Page {
+  struct Line {
+    size_t end = 0;           // in `bytes`
+    uint64_t offset_end = 0;  // in the feed
+  };
+
+  uint64_t begin = 0;  // of the stretch, as offsets of the feed
+  uint64_t end = 0;
+  journal::Position last;   // of the stretch's last line, whether it passes or not
+  std::string bytes;        // of the lines that pass
+  std::vector<Line> lines;  // the same lines
+
+  // `stretch` holds whole lines, at least one, and begins at offset `begin`.
+  Page(const Filter& filter, uint64_t begin, std::string_view stretch);
+};
+
+// The pages that were made last, whoever wanted them: consumers with the same filter come to the
+// same places one after the other. Bounded, however many filters there are.
+class Pages {
+ public:
+  std::shared_ptr<const Page> Find(const Filter* filter, uint64_t begin) const;
+  void Add(std::shared_ptr<const Filter> filter, std::shared_ptr<const Page> page);
+
+ private:
+  static constexpr size_t kMax = 16;
+  struct Made {
+    std::shared_ptr<const Filter> filter;
+    std::shared_ptr<const Page> page;
+  };
+  std::vector<Made> made_;
+  size_t next_ = 0;
+};
+
+}  // namespace syncflow::feed
