@@ -1,7 +1,8 @@
 # syncflow_room(NAME SOURCES ... LINKS ... [PRIVATE_LINKS ...])
 # One static library per room; LINKS repeat the include arrows, PRIVATE_LINKS are the foreign libraries it is the home of.
 function(syncflow_flags target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+                         $<$<BOOL:${SYNCFLOW_WARNINGS_ARE_ERRORS}>:-Werror>)
   if(SYNCFLOW_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${SYNCFLOW_SANITIZE} -fno-omit-frame-pointer
                            -fno-sanitize-recover=all)

@@ -82,6 +82,7 @@ class History(Case):
         with self.restored():
             self.commit(self.server, "lost", rows=100)
             self.wait_delivered("lost-100")
+        self.wait_refused("epoch_changed")  # before anything is written that could contradict the journal
         self.assert_new_history()
         self.assertIn('"lost-100"', self.set_aside())
         self.assertEqual(self.sidecar.starts, 1)

@@ -42,7 +42,7 @@ class Poison(Case):
         self.commit(self.server, "after")
 
     def wait_stuck(self):
-        wait_until(lambda: self.sidecar.status()["state"] == "stuck", "state stuck", context=self.sidecar.log_tail)
+        wait_until(lambda: '"state": "stuck"' in self.sidecar.get("/status")[1], "state stuck", context=self.sidecar.log_tail)
         sentence = self.sidecar.status()["last_error"]
         return re.search(r"commits at ([0-9A-F]+/[0-9A-F]+) cannot be read.*syncflow-sidecar skip \1 --config", sentence)[1]
 
@@ -71,6 +71,9 @@ class Poison(Case):
         attempts = self.sidecar.log_text().count("restore it")
         self.assertEqual(attempts, 4, "three attempts, and the sentence that sums up")
         self.assertEqual(self.skip("0/8").returncode, 0)  # of a transaction long gone
+        self.sidecar.kill()
+        self.sidecar.start()
+        self.assertEqual(self.wait_stuck(), lsn)
         self.assertFalse(self.consumer.has("after-1"))
         self.assertEqual(self.skip(lsn).returncode, 0)
         self.assert_skipped()
