@@ -50,12 +50,18 @@ struct Journal {
   // A segment file is closed at this size, 1MiB to 1GiB. Retention removes whole segments, so
   // smaller ones follow the two limits below more closely, and each keeps two files open.
   uint64_t segment_size = 64ull << 20;
-  // The oldest segments are removed when all together are larger than this, 2 to 8192 segments.
-  // Consumers that are further behind are told history_lost.
+  // The oldest segments are removed when all together are larger than this, 2 to 8192 segments,
+  // unless a named consumer still needs them. Consumers that are further behind are told
+  // history_lost.
   uint64_t retain_size = 4ull << 30;
-  // The oldest segments are removed when they are older than this, 1m to 3650d. Consumers that are
-  // further behind are told history_lost.
+  // The oldest segments are removed when they are older than this, 1m to 3650d, unless a named
+  // consumer still needs them. Consumers that are further behind are told history_lost.
   std::chrono::seconds retain_age = std::chrono::hours(24 * 7);
+  // How large the journal may become for named consumers that are behind, 2MiB to 8192GiB. Where
+  // it is smaller than retain_size, they hold nothing back.
+  uint64_t pin_size_max = 16ull << 30;
+  // A named consumer that was not connected for so long holds nothing back either, 1m to 3650d.
+  std::chrono::seconds pin_age_max = std::chrono::hours(24 * 30);
 };
 
 struct Feed {

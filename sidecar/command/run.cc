@@ -28,6 +28,8 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   options.journal.segment_bytes = settings.journal.segment_size;
   options.journal.retain_bytes = settings.journal.retain_size;
   options.journal.retain_age = settings.journal.retain_age;
+  options.journal.pin_bytes = settings.journal.pin_size_max;
+  options.journal.pin_age = settings.journal.pin_age_max;
   options.journal.tail_bytes = settings.feed.tail_memory;
   options.feed.listen = settings.feed.listen;
   options.feed.hello_timeout = settings.feed.hello_timeout;
@@ -95,8 +97,10 @@ uint64_t RaiseDescriptorLimit() {
 // The journal must find descriptors for its next segment, however many consumers come.
 void LeaveRoomForTheJournal(uint64_t descriptors, ServiceOptions& options) {
   const journal::Options& journal = options.journal;
-  uint64_t segments = journal.retain_bytes / journal.segment_bytes +
-                      static_cast<uint64_t>(journal.retain_age / std::chrono::hours(1)) + 2;
+  uint64_t segments =
+      journal.pin_bytes / journal.segment_bytes +
+      static_cast<uint64_t>(std::max(journal.retain_age, journal.pin_age) / std::chrono::hours(1)) +
+      2;
   uint64_t left = descriptors - std::min(kOtherDescriptors + 2 * segments, descriptors / 2);
   if (options.feed.connections_max <= left) return;
   log::Warning("service",

@@ -12,13 +12,14 @@ enum class CloseReason {
   kReset,          // its connection broke
   kProtocolError,  // it spoke nonsense, or asked for what cannot be had
   kHistoryLost,    // it fell behind what the journal keeps
+  kSuperseded,     // another connection took its name
   kTooManyConnections,
   kTimeout,   // it did not finish its hello, or its machine no longer answers
   kShutdown,  // the sidecar stops
 };
 
-inline constexpr std::array<std::string_view, 7> kCloseReasons = {
-    "peer_closed",          "reset",   "protocol_error", "history_lost",
+inline constexpr std::array<std::string_view, 8> kCloseReasons = {
+    "peer_closed",          "reset",   "protocol_error", "history_lost", "superseded",
     "too_many_connections", "timeout", "shutdown"};
 
 inline std::string_view NameOf(CloseReason reason) {

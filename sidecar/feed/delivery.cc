@@ -64,6 +64,12 @@ void ReadThrough(const journal::Slice& slice) {
 
 }  // namespace
 
+void Delivery::Choose(std::shared_ptr<const Filter> filter, uint32_t window) {
+  filter_ = std::move(filter);
+  if (!filter_ && window > 0) filter_ = hub_.filters.everything();
+  window_ = window == 0 ? nullptr : std::make_unique<Window>(Window{window, {}});
+}
+
 void Delivery::Start(uint64_t offset, journal::Position position) {
   Pass(offset, position);
   warm_until_ = 0;
@@ -140,36 +146,64 @@ Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice,
 // ---- through a filter ----
 
 Delivery::Result Delivery::SendPage(int socket, uint64_t& budget) {
+  if (window_ && window_->IsFull())
+    return offset_ == hub_.journal.head().offset ? Result::kHead : Result::kPaused;
   auto page = hub_.pages.Find(filter_.get(), offset_);
   if (!page) {
     auto made = MakePage(budget);
     if (auto* result = std::get_if<Result>(&made)) return *result;
     page = std::get<std::shared_ptr<const Page>>(made);
   }
+  size_t first = page->LineAt(offset_);
+  size_t end = page->lines.size();
+  if (window_) end = std::min(end, first + window_->room());
   std::string_view bytes = page->bytes;
-  if (bytes.empty()) {
-    Pass(page->end, page->last);
+  bytes = bytes.substr(page->BeginOf(first), page->BeginOf(end) - page->BeginOf(first));
+  size_t sent = 0;
+  if (!bytes.empty()) {
+    ssize_t result = send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (result < 0) return Failed();
+    sent = static_cast<size_t>(result);
+    Count(sent, budget);
+  }
+  if (sent < bytes.size()) {
+    PassPart(*page, first, page->BeginOf(first) + sent);
     return Result::kSent;
   }
-  ssize_t result = send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  if (result < 0) return Failed();
-  auto sent = static_cast<size_t>(result);
-  Count(sent, budget);
-  if (sent == bytes.size()) {
+  NoteSent(*page, first, end);
+  if (end == page->lines.size()) {
     Pass(page->end, page->last);
-    return Result::kSent;
+  } else {
+    Pass(page->lines[end - 1].offset_end, page->PositionOf(end - 1));
   }
-  // The line that holds the last byte sent is finished from the journal, like any other.
-  auto line = std::ranges::lower_bound(page->lines, sent, {}, &Page::Line::end);
-  size_t begin = line == page->lines.begin() ? 0 : std::prev(line)->end;
-  auto cursor = journal::CursorOfLine(bytes.substr(begin, line->end - begin));
-  std::string_view rest = bytes.substr(sent, line->end - sent);
-  offset_ = line->offset_end - rest.size();
-  chunk_end_ = line->offset_end;
-  if (cursor) chunk_last_ = cursor->position;
+  return Result::kSent;
+}
+
+// The line that holds the last byte sent, which is page.bytes[sent - 1], is finished from the
+// journal, like any other.
+void Delivery::PassPart(const Page& page, size_t first, size_t sent) {
+  size_t line = first;
+  while (page.lines[line].end < sent) ++line;
+  NoteSent(page, first, line + 1);
+  std::string_view rest(page.bytes);
+  rest = rest.substr(sent, page.lines[line].end - sent);
+  offset_ = page.lines[line].offset_end - rest.size();
+  chunk_end_ = page.lines[line].offset_end;
+  chunk_last_ = page.PositionOf(line);
   if (rest.size() <= kRestMax) rest_ = rest;
   if (AtLineEnd()) delivered_ = chunk_last_;
-  return Result::kSent;
+}
+
+void Delivery::NoteSent(const Page& page, size_t first, size_t end) {
+  if (!window_) return;
+  for (size_t line = first; line < end; ++line)
+    window_->unacknowledged.push_back(page.PositionOf(line));
+}
+
+void Delivery::Acknowledge(journal::Position position) {
+  if (!window_) return;
+  auto& waiting = window_->unacknowledged;
+  while (!waiting.empty() && waiting.front() <= position) waiting.pop_front();
 }
 
 // Reading and choosing is work, which the budget pays for too.

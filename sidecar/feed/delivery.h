@@ -11,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,15 +33,19 @@ class Delivery {
     kFull,        // the socket takes nothing now
     kCold,        // the disk would have to be waited for: Warm, then try again
     kLost,        // retention was faster
+    kPaused,      // the window is full: Acknowledge comes first
     kUnreadable,  // the journal's files contradict themselves; the log says how
     kGone,        // the connection broke; errno says how
   };
 
   explicit Delivery(Hub& hub) : hub_(hub) {}
 
-  // From here on; nullptr for everything. At a line end only, like Start.
-  void Choose(std::shared_ptr<const Filter> filter) { filter_ = std::move(filter); }
+  // What is sent from the next Start on: what passes the filter (nullptr: everything), and never
+  // more than `window` changes that are not acknowledged (0: any number).
+  void Choose(std::shared_ptr<const Filter> filter, uint32_t window);
+  // At a line end only.
   void Start(uint64_t offset, journal::Position position);
+  void Acknowledge(journal::Position position);
   // Sends one piece and takes its size off `budget`.
   Result Send(int socket, uint64_t& budget);
 
@@ -47,6 +53,8 @@ class Delivery {
   uint64_t offset() const { return offset_; }
   // Everything up to it has been sent.
   journal::Position delivered() const { return delivered_; }
+  // The last line of which anything may have been sent.
+  journal::Position begun() const { return chunk_last_; }
 
   // Brings what follows `offset` into the page cache, waiting for the disk as long as it takes;
   // returns where it ends. For the cold reader's thread.
@@ -56,6 +64,8 @@ class Delivery {
  private:
   Result SendRest(int socket, uint64_t& budget);
   Result SendPage(int socket, uint64_t& budget);
+  void PassPart(const Page& page, size_t first, size_t sent);
+  void NoteSent(const Page& page, size_t first, size_t end);
   std::variant<std::shared_ptr<const Page>, Result> MakePage(uint64_t& budget);
   Result SendFromMemory(int socket, std::string_view bytes, uint64_t& budget);
   Result SendFromFile(int socket, const journal::Slice& slice, uint64_t& budget);
@@ -69,9 +79,18 @@ class Delivery {
   // The chunk ends with the line that holds the last byte sent, which is window[sent - 1].
   void CutShort(std::string_view window, size_t sent, bool begins_at_line);
 
+  struct Window {
+    uint32_t size = 0;
+    std::deque<journal::Position> unacknowledged;
+
+    bool IsFull() const { return unacknowledged.size() >= size; }
+    size_t room() const { return size - unacknowledged.size(); }
+  };
+
   Hub& hub_;
   std::shared_ptr<const Filter> filter_;
-  uint64_t offset_ = 0;  // next byte to send
+  std::unique_ptr<Window> window_;  // only with a filter: a page knows its lines
+  uint64_t offset_ = 0;             // next byte to send
   uint64_t chunk_end_ = 0;
   journal::Position chunk_last_;
   journal::Position delivered_;

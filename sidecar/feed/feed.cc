@@ -15,6 +15,7 @@
 #include "sidecar/feed/listener.h"
 #include "sidecar/feed/peer.h"
 #include "sidecar/feed/session.h"
+#include "sidecar/log/log.h"
 
 namespace syncflow::feed {
 namespace {
@@ -32,6 +33,15 @@ void BlockSigpipe() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
+// What could not be written is tried again; until then nobody is told that it is durable.
+void Save(const journal::Journal& journal) {
+  try {
+    journal.consumers().Save();
+  } catch (const journal::Error& error) {
+    log::Error("feed", error.what());
+  }
+}
+
 }  // namespace
 
 struct Feed::State {
@@ -42,6 +52,8 @@ struct Feed::State {
   void Welcome(tcp::socket socket);
   void AwaitGrace();
   void Tick();
+  void SaveAcks();
+  void AcksSaved();
   void EachSession(const std::function<void(Session&)>& visit);
   void Stop();
 
@@ -51,6 +63,7 @@ struct Feed::State {
   std::deque<std::pair<Clock::time_point, std::weak_ptr<Session>>> young;
   asio::steady_timer grace_timer;
   asio::steady_timer tick_timer;
+  uint64_t saves_told = 0;
   std::atomic<bool> announced{false};
   std::promise<void> empty;  // by Stop: no session is left
   bool told_empty = false;
@@ -120,8 +133,25 @@ void Feed::State::Tick() {
     if (cancelled) return;
     auto now = Clock::now();
     EachSession([now](Session& session) { session.Tick(now); });
+    SaveAcks();
     Tick();
   });
+}
+
+// Once a second, by the thread that may wait for the disk.
+void Feed::State::SaveAcks() {
+  journal::Consumers& consumers = hub.journal.consumers();
+  if (consumers.all_saved() && consumers.saves() == saves_told) return;
+  asio::post(hub.cold, [this] {
+    Save(hub.journal);
+    asio::post(hub.io, [this] { AcksSaved(); });
+  });
+}
+
+void Feed::State::AcksSaved() {
+  uint64_t saves = hub.journal.consumers().saves();
+  if (std::exchange(saves_told, saves) == saves) return;
+  EachSession([](Session& session) { session.AcksSaved(); });
 }
 
 // A visit may end the session.
@@ -174,6 +204,7 @@ void Feed::Stop(milliseconds deadline) {
   // The feed thread has ended, so its sessions may be touched here.
   state_->listener.Close();
   state_->EachSession([](Session& session) { session.Abandon(); });
+  Save(state_->hub.journal);
 }
 
 }  // namespace syncflow::feed

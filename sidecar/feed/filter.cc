@@ -79,9 +79,21 @@ Page::Page(const Filter& filter, uint64_t given_begin, std::string_view stretch)
   if (auto cursor = journal::CursorOfLine(line)) last = cursor->position;
 }
 
-std::shared_ptr<const Page> Pages::Find(const Filter* filter, uint64_t begin) const {
+size_t Page::LineAt(uint64_t offset) const {
+  auto found = std::ranges::upper_bound(lines, offset, {}, &Line::offset_end);
+  return static_cast<size_t>(found - lines.begin());
+}
+
+journal::Position Page::PositionOf(size_t line) const {
+  std::string_view text(bytes);
+  auto cursor =
+      journal::CursorOfLine(text.substr(BeginOf(line), BeginOf(line + 1) - BeginOf(line)));
+  return cursor ? cursor->position : journal::Position{};
+}
+
+std::shared_ptr<const Page> Pages::Find(const Filter* filter, uint64_t offset) const {
   auto found = std::ranges::find_if(made_, [&](const Made& made) {
-    return made.filter.get() == filter && made.page->begin == begin;
+    return made.filter.get() == filter && made.page->begin <= offset && offset < made.page->end;
   });
   return found == made_.end() ? nullptr : found->page;
 }

@@ -32,8 +32,10 @@ class Filters {
  public:
   // nullptr for none, which is everything.
   std::shared_ptr<const Filter> Get(const std::vector<std::string>& collections);
+  const std::shared_ptr<const Filter>& everything() const { return everything_; }
 
  private:
+  std::shared_ptr<const Filter> everything_ = std::make_shared<Filter>(std::vector<std::string>{});
   std::map<std::vector<std::string>, std::weak_ptr<const Filter>> known_;
   size_t sweep_at_ = 64;
 };
@@ -53,13 +55,20 @@ struct Page {
 
   // `stretch` holds whole lines, at least one, and begins at offset `begin`.
   Page(const Filter& filter, uint64_t begin, std::string_view stretch);
+
+  // The first line that passes at or after `offset` of the feed; lines.size() when there is none.
+  size_t LineAt(uint64_t offset) const;
+  // Where a line begins in `bytes`; of lines.size(), where all end.
+  size_t BeginOf(size_t line) const { return line == 0 ? 0 : lines[line - 1].end; }
+  journal::Position PositionOf(size_t line) const;
 };
 
 // The pages that were made last, whoever wanted them: consumers with the same filter come to the
 // same places one after the other. Bounded, however many filters there are.
 class Pages {
  public:
-  std::shared_ptr<const Page> Find(const Filter* filter, uint64_t begin) const;
+  // One that holds `offset`, which is the beginning of a line.
+  std::shared_ptr<const Page> Find(const Filter* filter, uint64_t offset) const;
   void Add(std::shared_ptr<const Filter> filter, std::shared_ptr<const Page> page);
 
  private:

@@ -6,6 +6,7 @@
 #include <asio/thread_pool.hpp>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -28,6 +29,7 @@ struct Hub {
   // warm ones.
   asio::thread_pool cold{1};
   std::list<std::shared_ptr<Session>> sessions;
+  std::map<std::string, Session*> names;  // of durable consumers: who has them now
   // What any session has just read; one is enough, since each reads and takes in one turn. (Not
   // thread_local: that would sit on the small stacks of other libraries' threads.)
   std::array<char, 64 << 10> scratch;

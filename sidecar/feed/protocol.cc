@@ -39,14 +39,23 @@ void CheckVersion(const Json& line) {
     Refuse("unsupported_version", "this server speaks version 1: say \"version\":1");
 }
 
-// A name that was ignored would lose data, so it is refused until it is offered.
-void CheckOffered(const Json& line) {
-  auto name = line.find("name");
-  if (name != line.end() && !name->is_null())
-    Refuse("bad_hello", "this server does not offer 'name' yet: leave it out");
-  auto window = line.find("window");
-  if (window != line.end() && *window != 0)
-    Refuse("bad_hello", "this server does not offer 'window' yet: leave it out or say 0");
+std::string NameOf(const Json& line) {
+  constexpr std::string_view kAllowed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+  auto found = line.find("name");
+  if (found == line.end() || found->is_null()) return "";
+  std::string name = found->is_string() ? found->get<std::string>() : "";
+  if (name.empty() || name.size() > kNameMax || name.find_first_not_of(kAllowed) != name.npos)
+    Refuse("bad_hello", "'name' must be 1 to 128 letters, digits, dots, underscores or hyphens");
+  return name;
+}
+
+uint32_t WindowOf(const Json& line) {
+  auto found = line.find("window");
+  if (found == line.end()) return 0;
+  if (!found->is_number_integer() || *found < 0 || *found > kWindowMax)
+    Refuse("bad_hello", "'window' must be a whole number of changes from 0 (off) to 10000");
+  return found->get<uint32_t>();
 }
 
 std::optional<std::chrono::seconds> HeartbeatOf(const Json& line) {
@@ -84,6 +93,7 @@ std::vector<std::string> CollectionsOf(const Json& line) {
 
 void SetFrom(const Json& line, Hello& hello) {
   std::string from = Text(line, "from");
+  hello.says_from = !from.empty();
   if (from.empty() || from == "latest") return;
   if (from == "earliest") {
     hello.from = From::kEarliest;
@@ -102,14 +112,25 @@ void SetFrom(const Json& line, Hello& hello) {
 
 Hello ToHello(const Json& line) {
   CheckVersion(line);
-  CheckOffered(line);
   Hello hello;
+  hello.name = NameOf(line);
+  hello.window = WindowOf(line);
   hello.request = Text(line, "request");
   hello.heartbeat = HeartbeatOf(line);
   hello.continue_after_gap = ContinueOf(line);
   hello.collections = CollectionsOf(line);
   SetFrom(line, hello);
   return hello;
+}
+
+Command ToAck(const Json& line) {
+  auto found = line.find("cursor");
+  bool is_text = found != line.end() && found->is_string();
+  auto cursor = is_text ? journal::Cursor::Parse(found->get_ref<const std::string&>())
+                        : std::optional<journal::Cursor>();
+  if (!cursor)
+    return Refusal{"bad_ack", "an ack needs the \"cursor\" of a line that this feed sent", false};
+  return Ack{*cursor};
 }
 
 Json Parse(std::string_view text) {
@@ -131,10 +152,8 @@ Command ToCommand(std::string_view text) {
   std::string type = Text(line, "type");
   if (type == "hello") return ToHello(line);
   if (type == "ping") return Ping{Text(line, "id")};
-  if (type == "ack")
-    return Refusal{"bad_ack",
-                   "this server keeps no consumer positions yet: store the cursor yourself", false};
-  if (type.empty()) Refuse("bad_hello", "a line needs a \"type\": send hello or ping");
+  if (type == "ack") return ToAck(line);
+  if (type.empty()) Refuse("bad_hello", "a line needs a \"type\": send hello, ack or ping");
   return Unknown{};
 }
 
@@ -190,6 +209,10 @@ std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,
                {"after", after.ToString()},
                {"resume", resume.ToString()},
                {"reason", reason}});
+}
+
+std::string AckedLine(const journal::Cursor& cursor) {
+  return Line({{"type", "acked"}, {"cursor", cursor.ToString()}});
 }
 
 std::string PongLine(std::string_view id, const std::optional<journal::Cursor>& delivered) {

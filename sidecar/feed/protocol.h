@@ -15,6 +15,8 @@
 namespace syncflow::feed {
 
 inline constexpr size_t kClientLineMax = 8 << 10;
+inline constexpr size_t kNameMax = 128;
+inline constexpr uint32_t kWindowMax = 10'000;
 inline constexpr size_t kCollectionsMax = 256;
 inline constexpr size_t kCollectionBytesMax = 128;
 inline constexpr int kProtocolVersion = 1;
@@ -25,11 +27,20 @@ enum class From { kLatest, kEarliest, kCursor };
 
 struct Hello {
   std::string request;  // echoed, so that a client knows which hello a stream answers
+  std::string name;     // of a durable consumer; empty: none
+  // kLatest when the hello does not say; for a name that is known it means then where it stands.
   From from = From::kLatest;
+  bool says_from = false;
   journal::Cursor cursor;  // with kCursor: everything after it
   std::optional<std::chrono::seconds> heartbeat;
   bool continue_after_gap = false;
   std::vector<std::string> collections;  // none = all
+  uint32_t window = 0;                   // changes without an ack before the feed pauses; 0 = off
+};
+
+// Everything up to `cursor` is processed.
+struct Ack {
+  journal::Cursor cursor;
 };
 
 struct Ping {
@@ -46,7 +57,7 @@ struct Refusal {
   bool fatal = true;
 };
 
-using Command = std::variant<Hello, Ping, Unknown, Refusal>;
+using Command = std::variant<Hello, Ack, Ping, Unknown, Refusal>;
 
 // One line without its end. Never throws.
 Command ParseCommand(std::string_view line);
@@ -78,6 +89,7 @@ std::string HeartbeatLine(const journal::Cursor& delivered, const journal::Curso
                           int64_t at_microseconds);
 std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,
                     std::string_view reason);
+std::string AckedLine(const journal::Cursor& cursor);
 std::string PongLine(std::string_view id, const std::optional<journal::Cursor>& delivered);
 std::string ErrorLine(std::string_view code, std::string_view message, const ErrorDetails& details);
 std::string ByeLine(std::string_view code, const std::optional<journal::Cursor>& delivered,

@@ -117,12 +117,28 @@ void Session::TakeLine(std::string line) {
 }
 
 void Session::Take(const Hello& hello) {
-  if (state_ == State::kStreaming || state_ == State::kSearching) {
+  if (state_ == State::kStreaming || state_ == State::kSearching || state_ == State::kNaming) {
     next_ = std::make_unique<Hello>(hello);
     return;
   }
   plain_ = false;
   Begin(hello);
+}
+
+void Session::Take(const Ack& ack) {
+  bool streams = state_ == State::kStreaming && ack.cursor.epoch == epoch_;
+  if (!streams || ack.cursor.position > delivery_.begun())
+    return RefuseAck("the ack is for what this connection was not sent: nothing has changed");
+  if (name_.empty() && hello_.window == 0)
+    return RefuseAck("nobody keeps this ack: give the hello a \"name\" or a \"window\"");
+  delivery_.Acknowledge(ack.cursor.position);
+  if (!name_.empty()) return hub_.journal.consumers().Acknowledge(name_, ack.cursor);
+  ack_told_ = ack.cursor;
+  acked_due_ = true;
+}
+
+void Session::RefuseAck(const std::string& message) {
+  Take(Refusal{"bad_ack", message, false});
 }
 
 void Session::Take(const Ping& ping) {
@@ -153,11 +169,23 @@ void Session::BeginPlain() {
   Begin(std::move(hello));
 }
 
+void Session::BeginNext() {
+  plain_ = false;
+  Begin(std::move(*std::exchange(next_, nullptr)));
+}
+
 void Session::Begin(Hello hello) {
   hello_ = std::move(hello);
+  TakeName(hello_.name);
   auto epoch = hub_.journal.epoch();
   if (!epoch) return AwaitHistory();
   epoch_ = *epoch;
+  if (!name_.empty() && !hello_.says_from) {
+    if (auto known = hub_.journal.consumers().Find(name_)) {
+      hello_.from = From::kCursor;
+      hello_.cursor = known->acknowledged;
+    }
+  }
   if (hello_.from == From::kEarliest) {
     journal::Earliest earliest = hub_.journal.earliest();
     return StreamFrom(earliest.offset, earliest.base);
@@ -166,7 +194,8 @@ void Session::Begin(Hello hello) {
   if (hello_.from == From::kLatest) return StreamFrom(head.offset, head.position);
   if (hello_.cursor.epoch != epoch_) {
     return Refuse("epoch_changed",
-                  "the cursor belongs to another history: start with earliest or latest",
+                  "the cursor belongs to another history: start with \"from\":\"earliest\" or "
+                  "\"latest\"",
                   Bounds(false), CloseReason::kProtocolError);
   }
   if (hello_.cursor.position == head.position) return StreamFrom(head.offset, head.position);
@@ -201,10 +230,7 @@ void Session::Search() {
 
 void Session::Found(std::variant<uint64_t, journal::Miss> found) {
   if (state_ != State::kSearching) return;
-  if (next_) {
-    plain_ = false;
-    return Begin(std::move(*std::exchange(next_, nullptr)));
-  }
+  if (next_) return BeginNext();
   if (auto* offset = std::get_if<uint64_t>(&found)) {
     return StreamFrom(*offset, hello_.cursor.position);
   }
@@ -219,24 +245,106 @@ void Session::Found(std::variant<uint64_t, journal::Miss> found) {
                   "say \"on_gap\":\"continue\"",
                   Bounds(false), CloseReason::kHistoryLost);
   }
-  journal::Cursor after = hello_.cursor;
   journal::Earliest earliest = hub_.journal.earliest();
+  gap_ = GapLine(hello_.cursor, CursorAt(earliest.base), "removed by retention");
   StreamFrom(earliest.offset, earliest.base);
-  control_ += GapLine(after, CursorAt(earliest.base), "removed by retention");
 }
 
 void Session::StreamFrom(uint64_t offset, journal::Position position) {
-  state_ = State::kStreaming;
-  delivery_.Choose(hub_.filters.Get(hello_.collections));
+  delivery_.Choose(hub_.filters.Get(hello_.collections), hello_.window);
   delivery_.Start(offset, position);
-  live_ = heartbeat_due_ = false;
+  bool stays = name_.empty() || (hello_.from == From::kCursor && !hello_.says_from);
+  stays ? Greet() : KeepPosition();
+}
+
+void Session::Greet() {
+  state_ = State::kStreaming;
+  live_ = heartbeat_due_ = acked_due_ = false;
+  if (!name_.empty()) {
+    hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());
+    ack_told_ = hub_.journal.consumers().Saved(name_);
+  }
   heartbeat_ = hello_.heartbeat.value_or(hub_.options.heartbeat);
   next_heartbeat_ = Clock::now() + heartbeat_;
-  control_ += HelloLine({std::exchange(hello_.request, {}), hub_.options.server_name, epoch_,
-                         position, hub_.journal.head().position, hub_.journal.earliest().base,
-                         heartbeat_, hub_.options.line_bytes_max, plain_});
+  control_ +=
+      HelloLine({std::exchange(hello_.request, {}), hub_.options.server_name, epoch_,
+                 delivery_.delivered(), hub_.journal.head().position, hub_.journal.earliest().base,
+                 heartbeat_, hub_.options.line_bytes_max, plain_});
+  control_ += std::exchange(gap_, {});
   bool told = std::exchange(told_down_, false);
   down_due_ = !told && !hub_.upstream_down.empty();
+}
+
+// ---- durable consumers ----
+
+// The newest connection has the name.
+void Session::TakeName(const std::string& name) {
+  if (name == name_) return;
+  LeaveName();
+  if (name.empty()) return;
+  auto& holder = hub_.names[name];
+  if (holder != nullptr) holder->Superseded();
+  holder = this;
+  name_ = name;
+  ack_told_.reset();
+}
+
+void Session::LeaveName() {
+  if (name_.empty()) return;
+  hub_.journal.consumers().Seen(name_, false, MicrosecondsNow());
+  hub_.names.erase(std::exchange(name_, {}));
+}
+
+void Session::Superseded() {
+  name_.clear();
+  Refuse("superseded", "another connection has taken this name", {}, CloseReason::kSuperseded);
+  // Its own turn: whoever visits all sessions now must not find this one gone.
+  asio::post(hub_.io, [self = shared_from_this()] { self->Pump(); });
+}
+
+// Before the hello is answered: a consumer that was greeted is never forgotten.
+void Session::KeepPosition() {
+  bool has_room =
+      hub_.journal.consumers().Move(name_, CursorAt(delivery_.delivered()), MicrosecondsNow());
+  if (!has_room) {
+    ErrorDetails details;
+    return Refuse("too_many_names",
+                  "10000 consumers have names already: remove those that are not used any more",
+                  details, CloseReason::kProtocolError);
+  }
+  state_ = State::kNaming;
+  asio::post(hub_.cold, [self = shared_from_this()] {
+    std::string failure;
+    try {
+      self->hub_.journal.consumers().Save();
+    } catch (const journal::Error& error) {
+      log::Error("feed", error.what());
+      failure = error.what();
+    }
+    asio::post(self->hub_.io, [self, failure] {
+      self->PositionKept(failure);
+      self->Pump();
+    });
+  });
+}
+
+void Session::PositionKept(const std::string& failure) {
+  if (state_ != State::kNaming) return;
+  if (next_) return BeginNext();
+  if (failure.empty()) return Greet();
+  ErrorDetails details;
+  details.retry = true;
+  Refuse("position_not_kept", "the position of this name cannot be written now: try again later",
+         details, CloseReason::kProtocolError);
+}
+
+void Session::AcksSaved() {
+  if (name_.empty() || state_ != State::kStreaming) return;
+  auto saved = hub_.journal.consumers().Saved(name_);
+  if (!saved || saved == ack_told_) return;
+  ack_told_ = saved;
+  acked_due_ = true;
+  Pump();
 }
 
 // ---- to the client ----
@@ -264,6 +372,7 @@ void Session::Tick(Clock::time_point now) {
            {}, CloseReason::kTimeout);
   }
   if (IsEnding() && now >= deadline_) return Close(close_reason_);
+  if (!name_.empty()) hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());
   bool beats = state_ == State::kStreaming || state_ == State::kUnbound;
   if (beats && now >= next_heartbeat_) {
     if (IsDead(socket_.native_handle())) return Close(CloseReason::kTimeout);
@@ -307,8 +416,7 @@ bool Session::Speak() {
   if (bye_due_) {
     SayBye();
   } else if (next_ && state_ == State::kStreaming) {
-    plain_ = false;
-    Begin(std::move(*std::exchange(next_, nullptr)));
+    BeginNext();
   } else if (!pings_.empty()) {
     for (const std::string& id : std::exchange(pings_, {})) control_ += PongLine(id, Delivered());
   } else if (std::exchange(down_due_, false)) {
@@ -317,6 +425,8 @@ bool Session::Speak() {
     if (why.empty()) return true;  // it is back already
     ++hub_.probe.errors;
     control_ += ErrorLine("upstream_down", why, {false, true, {}, {}});
+  } else if (std::exchange(acked_due_, false)) {
+    control_ += AckedLine(*ack_told_);
   } else if (std::exchange(heartbeat_due_, false)) {
     control_ += HeartbeatLine(CursorAt(delivery_.delivered()),
                               CursorAt(hub_.journal.head().position), MicrosecondsNow());
@@ -361,6 +471,8 @@ bool Session::Deliver(uint64_t& budget) {
       return true;
     case Delivery::Result::kFull:
       AwaitOutput();
+      return false;
+    case Delivery::Result::kPaused:
       return false;
     case Delivery::Result::kCold:
       AwaitDisk();
@@ -475,6 +587,7 @@ void Session::FinishClosing() {
 void Session::Close(CloseReason reason) {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
+  LeaveName();
   ++hub_.probe.closed[static_cast<size_t>(reason)];
   --hub_.probe.consumers;
   log::Debug("feed", "a consumer is gone", {{"reason", NameOf(reason)}});

@@ -38,6 +38,8 @@ class Session : public std::enable_shared_from_this<Session> {
   void Tick(Clock::time_point now);
   // PostgreSQL went away; hub.upstream_down says why.
   void UpstreamDown();
+  // Acknowledgements were made durable.
+  void AcksSaved();
   // Says bye at the next line end and closes.
   void Bye();
   // Closes as it stands.
@@ -49,6 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
     kHello,      // the first line has begun
     kUnbound,    // asked, but the journal has no history yet
     kSearching,  // the cold reader looks for the cursor
+    kNaming,     // its named position is being made durable
     kStreaming,
     kClosing,    // what is queued goes out, then the connection ends
     kLingering,  // it is out; the client has a moment to read it
@@ -63,6 +66,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void TakeInput(std::string_view bytes);
   void TakeLine(std::string line);
   void Take(const Hello& hello);
+  void Take(const Ack& ack);
   void Take(const Ping& ping);
   void Take(const Unknown&) {}
   void Take(const Refusal& refusal);
@@ -70,11 +74,21 @@ class Session : public std::enable_shared_from_this<Session> {
   // ---- start ----
   void BeginPlain();
   void Begin(Hello hello);
+  void BeginNext();
   void AwaitHistory();
   void Search();
   void Found(std::variant<uint64_t, journal::Miss> found);
   void StartAfterGap(const std::string& reason);
   void StreamFrom(uint64_t offset, journal::Position position);
+  void Greet();
+
+  // ---- durable consumers ----
+  void TakeName(const std::string& name);
+  void LeaveName();
+  void Superseded();
+  void KeepPosition();
+  void PositionKept(const std::string& failure);
+  void RefuseAck(const std::string& message);
 
   // ---- to the client ----
   void Pump();
@@ -111,6 +125,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   std::string input_;  // an incomplete line; usually without memory
   Hello hello_;        // the one that is being answered
+  std::string name_;   // in hub_.names, while this session has it
   std::chrono::seconds heartbeat_{0};
   Clock::time_point next_heartbeat_;
 
@@ -119,8 +134,11 @@ class Session : public std::enable_shared_from_this<Session> {
   // Lines that are not changes, sent between them. What names a cursor is written only at a line
   // end: until then nobody knows which.
   std::string control_;
+  std::string gap_;                 // to be told behind the hello
   std::unique_ptr<Hello> next_;     // begins there; a newer one takes its place
   std::vector<std::string> pings_;  // ids
+
+  std::optional<journal::Cursor> ack_told_;  // the last one said to be durable
 
   // Together, because a thousand consumers have them a thousand times.
   journal::Epoch epoch_{};
@@ -132,6 +150,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool waits_for_disk_ = false;
   bool waits_for_turn_ = false;
   bool heartbeat_due_ = false;
+  bool acked_due_ = false;
   bool down_due_ = false;
   bool told_down_ = false;  // while there was no history
   bool bye_due_ = false;

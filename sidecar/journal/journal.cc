@@ -62,7 +62,9 @@ class OnItsWay {
 
 struct Journal::State {
   explicit State(Options given)
-      : options(std::move(given)), lock(options.directory, options.allow_any_filesystem) {}
+      : options(std::move(given)),
+        lock(options.directory, options.allow_any_filesystem),
+        consumers(options.directory) {}
 
   // ---- ingest thread ----
   void Append(Position position, std::string_view line);
@@ -79,6 +81,7 @@ struct Journal::State {
   void SyncOnce(std::unique_lock<std::mutex>& held);
   void Retain();
   std::shared_ptr<Segment> Expendable() const;
+  bool IsPinned(uint64_t total) const;
   void Fail(const char* reason);
 
   // ---- any thread ----
@@ -87,6 +90,7 @@ struct Journal::State {
 
   const Options options;
   const FolderLock lock;
+  Consumers consumers;
   std::function<void()> announce;  // set before the threads that use it start to
 
   // Ingest thread only.
@@ -172,6 +176,10 @@ void Journal::State::OpenHistory(const Meta& found) {
   held.unlock();
   wake.notify_all();
   Retain();
+}
+
+Consumers& Journal::consumers() const {
+  return state_->consumers;
 }
 
 const std::filesystem::path& Journal::directory() const {
@@ -459,7 +467,15 @@ std::shared_ptr<Segment> Journal::State::Expendable() const {
   int64_t age = MicrosecondsNow() - oldest->newest();
   bool expendable =
       total > options.retain_bytes || age > std::chrono::microseconds(options.retain_age).count();
-  return expendable ? oldest : nullptr;
+  return expendable && !IsPinned(total) ? oldest : nullptr;
+}
+
+// Under mutex: a named consumer still needs the oldest segment, and the journal may be so large.
+bool Journal::State::IsPinned(uint64_t total) const {
+  if (total > options.pin_bytes) return false;
+  int64_t since = MicrosecondsNow() - std::chrono::microseconds(options.pin_age).count();
+  auto slowest = consumers.Slowest(meta->epoch(), since);
+  return slowest && *slowest < segments[1]->base();
 }
 
 // ---- reading ----

@@ -7,6 +7,7 @@
 //   meta.json               identity of the history (see Identity), epoch, format version
 //   <base cursor>.ndjson    lines after the base cursor, up to the next segment's base
 //   <base cursor>.idx       one fixed-size entry per written batch, see entry.h
+//   consumers.json          how far named consumers are, see consumers.h
 //   history_lost.json       only after MarkLost, until LossTold
 //   set-aside-<epoch>/      the history that MarkLost ended, for people; only the newest is kept
 //   skip.json               what an operator wants left out, see skip.h
@@ -29,6 +30,7 @@
 #include <variant>
 
 #include "replication/lsn.h"
+#include "sidecar/journal/consumers.h"
 #include "sidecar/journal/cursor.h"
 #include "sidecar/journal/error.h"
 #include "sidecar/journal/probe.h"
@@ -43,6 +45,10 @@ struct Options {
   // stays.
   uint64_t retain_bytes = 4ull << 30;
   std::chrono::seconds retain_age = std::chrono::hours(24 * 7);
+  // Segments that a named consumer has not acknowledged stay nevertheless, while the journal is no
+  // larger than this and the consumer was connected within this time.
+  uint64_t pin_bytes = 16ull << 30;
+  std::chrono::seconds pin_age = std::chrono::hours(24 * 30);
   // Memory for the newest lines; readers that are further back read segment files.
   uint64_t tail_bytes = 64ull << 20;
   // fdatasync at the latest after this much time or this many bytes.
@@ -183,6 +189,9 @@ class Journal {
   // The same from segment files, ending with a written batch. Throws Error when the file cannot be
   // read.
   std::variant<Slice, Miss> Read(uint64_t offset, uint64_t max_bytes) const;
+
+  // Where named consumers stand. What they have not acknowledged is kept, see Options::pin_bytes.
+  Consumers& consumers() const;
 
   Probe probe() const;
 

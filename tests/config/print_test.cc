@@ -45,6 +45,8 @@ journal:
   segment_size: 1000000000
   retain_size: 2001000000
   retain_age: 100s
+  pin_size_max: 5GiB
+  pin_age_max: 3d
 feed:
   listen: "[::]:1"
   hello_timeout: 1001ms

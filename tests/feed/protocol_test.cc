@@ -68,10 +68,34 @@ TEST(ParseCommand, RefusalsCarryTheProtocolsCodes) {
 }
 
 TEST(ParseCommand, WhatIsNotOfferedIsRefusedNotIgnored) {
-  for (const char* key : {R"("name":"billing")", R"("window":5)", R"("from":"snapshot")"}) {
-    EXPECT_EQ(CodeOf(std::string(R"({"type":"hello","version":1,)") + key + "}"), "bad_hello")
-        << key;
-  }
+  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"from":"snapshot"})"), "bad_hello");
+}
+
+TEST(ParseCommand, NameAndWindow) {
+  auto hello = [](const std::string& more) {
+    return ParseCommand(R"({"type":"hello","version":1,)" + more + "}");
+  };
+  auto named = std::get<Hello>(hello(R"("name":"billing-2.eu_west","window":10000)"));
+  EXPECT_EQ(named.name, "billing-2.eu_west");
+  EXPECT_EQ(named.window, 10'000u);
+  EXPECT_FALSE(named.says_from);
+  EXPECT_TRUE(std::get<Hello>(hello(R"("name":"a","from":"latest")")).says_from);
+  EXPECT_EQ(std::get<Hello>(hello("\"name\":\"" + std::string(128, 'n') + "\"")).name.size(), 128u);
+  for (const std::string& wrong : {std::string(R"("name":"")"), std::string(R"("name":"a b")"),
+                                   std::string(R"("name":"\u00fc")"), std::string(R"("name":5)"),
+                                   "\"name\":\"" + std::string(129, 'n') + "\"",
+                                   std::string(R"("window":-1)"), std::string(R"("window":10001)"),
+                                   std::string(R"("window":1.5)"), std::string(R"("window":"1")")})
+    EXPECT_EQ(std::get<Refusal>(hello(wrong)).code, "bad_hello") << wrong;
+}
+
+TEST(ParseCommand, AckHoldsACursor) {
+  EXPECT_EQ(std::get<Ack>(ParseCommand(R"({"type":"ack","cursor":"9c41e07b.0000000014319470.3"})"))
+                .cursor,
+            (journal::Cursor{journal::Epoch{0x9c41e07b}, {Lsn(0x14319470), 3}}));
+  for (const char* wrong :
+       {R"({"type":"ack"})", R"({"type":"ack","cursor":5})", R"({"type":"ack","cursor":"latest"})"})
+    EXPECT_EQ(CodeOf(wrong), "bad_ack") << wrong;
 }
 
 TEST(ParseCommand, CollectionsAreAListOfShortNames) {

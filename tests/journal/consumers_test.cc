@@ -1,0 +1,164 @@
+#include "sidecar/journal/consumers.h"
+
+#include "tests/journal/rig.h"
+
+namespace syncflow::journal {
+namespace {
+
+using std::chrono::hours;
+
+class ConsumersTest : public JournalRig {
+ protected:
+  static Cursor At(uint64_t commit, uint64_t index = 0, uint32_t epoch = 1) {
+    return {Epoch{epoch}, {Lsn(commit), index}};
+  }
+  Consumers Load() const { return Consumers(options_.directory); }
+};
+
+TEST_F(ConsumersTest, WhatWasSavedIsThereAgain) {
+  {
+    Consumers consumers = Load();
+    EXPECT_TRUE(consumers.all_saved());
+    consumers.Move("billing", At(8), 100);
+    EXPECT_FALSE(consumers.all_saved());
+    EXPECT_EQ(consumers.Saved("billing"), std::nullopt);
+    consumers.Save();
+    EXPECT_EQ(consumers.Saved("billing"), At(8));
+    consumers.Acknowledge("billing", At(16, 3));
+    consumers.Move("audit", At(24), 200);
+    consumers.Save();
+    EXPECT_TRUE(consumers.all_saved());
+    consumers.Acknowledge("billing", At(32));  // and the process is killed
+  }
+  Consumers consumers = Load();
+  auto list = consumers.List();
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0].name, "audit");
+  EXPECT_EQ(list[1].acknowledged, At(16, 3));
+  EXPECT_EQ(list[1].seen_at, 100);
+  EXPECT_FALSE(list[1].connected);
+}
+
+TEST_F(ConsumersTest, AcknowledgementsOnlyRise) {
+  Consumers consumers = Load();
+  consumers.Move("billing", At(16), 1);
+  consumers.Acknowledge("billing", At(8));
+  EXPECT_EQ(consumers.Find("billing")->acknowledged, At(16));
+  consumers.Acknowledge("billing", At(24, 0, 2));
+  EXPECT_EQ(consumers.Find("billing")->acknowledged, At(16)) << "another history";
+  consumers.Acknowledge("nobody", At(24));
+  EXPECT_EQ(consumers.Find("nobody"), std::nullopt);
+  consumers.Move("billing", At(8), 2);
+  EXPECT_EQ(consumers.Find("billing")->acknowledged, At(8)) << "a move goes anywhere";
+}
+
+TEST_F(ConsumersTest, RemovedIsForgotten) {
+  Consumers consumers = Load();
+  consumers.Move("billing", At(16), 1);
+  consumers.Save();
+  EXPECT_TRUE(consumers.Remove("billing"));
+  EXPECT_FALSE(consumers.Remove("billing"));
+  consumers.Save();
+  EXPECT_TRUE(Load().List().empty());
+}
+
+TEST_F(ConsumersTest, ThereIsRoomForTenThousand) {
+  Consumers consumers = Load();
+  for (size_t i = 0; i < Consumers::kMax; ++i)
+    ASSERT_TRUE(consumers.Move("c" + std::to_string(i), At(8), 1));
+  EXPECT_FALSE(consumers.Move("one-more", At(8), 1));
+  EXPECT_TRUE(consumers.Move("c7", At(16), 1)) << "it has a place";
+  consumers.Save();
+  EXPECT_EQ(Load().List().size(), Consumers::kMax);
+}
+
+TEST_F(ConsumersTest, OneThatOnlyListensIsWrittenDownEveryHour) {
+  constexpr int64_t kHour = 3600ll * 1'000'000;
+  Consumers consumers = Load();
+  consumers.Move("billing", At(8), kHour);
+  consumers.Save();
+  consumers.Seen("billing", true, 2 * kHour);
+  EXPECT_TRUE(consumers.all_saved());
+  EXPECT_TRUE(consumers.Find("billing")->connected);
+  consumers.Seen("billing", true, 2 * kHour + 1);
+  EXPECT_FALSE(consumers.all_saved());
+}
+
+TEST_F(ConsumersTest, FileThatCannotBeUnderstoodIsToldNotIgnored) {
+  for (const char* bad :
+       {"", "{", "[]", R"({"format":2,"consumers":[]})",
+        R"({"format":1,"consumers":[{"name":"a"}]})",
+        R"({"format":1,"consumers":[{"name":"a","acknowledged":"x","seen_at":1}]})"}) {
+    Put(options_.directory / "consumers.json", bad);
+    EXPECT_THROW(Load(), Error) << bad;
+    EXPECT_THROW(Open(), Error) << bad;
+  }
+}
+
+TEST_F(ConsumersTest, SlowestOfThoseThatWereSeen) {
+  Consumers consumers = Load();
+  EXPECT_EQ(consumers.Slowest(Epoch{1}, 0), std::nullopt);
+  consumers.Move("old", At(8), 100);
+  consumers.Move("new", At(24), 300);
+  consumers.Move("elsewhere", At(4, 0, 2), 300);
+  EXPECT_EQ(consumers.Slowest(Epoch{1}, 0), (Position{Lsn(8), 0}));
+  EXPECT_EQ(consumers.Slowest(Epoch{1}, 101), (Position{Lsn(24), 0}));
+  EXPECT_EQ(consumers.Slowest(Epoch{1}, 301), std::nullopt);
+}
+
+// ---- what they hold back ----
+
+class PinTest : public ConsumersTest {
+ protected:
+  // Twelve lines of 500 bytes, two to a segment.
+  void WriteSegments() {
+    options_.segment_bytes = 1000;
+    Open();
+    for (uint64_t commit = 0x2000; commit < 0x2060; commit += 8) Append(commit, 1, 500);
+  }
+  void StandAt(uint64_t commit, hours ago = hours(0)) {
+    int64_t now = std::chrono::duration_cast<std::chrono::microseconds>(
+                      std::chrono::system_clock::now().time_since_epoch() - ago)
+                      .count();
+    journal_->consumers().Move("billing", {epoch_, {Lsn(commit), 0}}, now);
+    journal_->consumers().Save();
+  }
+  // Whether everything after `commit` is still held when the limits allow one segment.
+  bool HoldsAfter(uint64_t commit) {
+    options_.retain_bytes = 1;
+    Reopen();
+    return std::holds_alternative<uint64_t>(journal_->Find({Lsn(commit), 0}));
+  }
+};
+
+TEST_F(PinTest, WhatANamedConsumerHasNotAcknowledgedStays) {
+  WriteSegments();
+  StandAt(0x2020);
+  EXPECT_TRUE(HoldsAfter(0x2020));
+  EXPECT_FALSE(HoldsAfter(0x2000)) << "what all have is removed";
+  journal_->consumers().Acknowledge("billing", {epoch_, {Lsn(0x2058), 0}});
+  journal_->consumers().Save();
+  EXPECT_FALSE(HoldsAfter(0x2020));
+  EXPECT_EQ(journal_->probe().segments, 1u);
+}
+
+TEST_F(PinTest, NotBeyondTheSizeForIt) {
+  WriteSegments();
+  StandAt(0x2020);
+  options_.pin_bytes = 2500;
+  EXPECT_FALSE(HoldsAfter(0x2020));
+  EXPECT_LE(journal_->probe().size_bytes, 2500u);
+}
+
+TEST_F(PinTest, NotForOneThatWasNotSeenForLong) {
+  WriteSegments();
+  StandAt(0x2020, hours(49));
+  options_.pin_age = hours(50);
+  EXPECT_TRUE(HoldsAfter(0x2020));
+  options_.pin_age = hours(48);
+  EXPECT_FALSE(HoldsAfter(0x2020));
+  EXPECT_NE(journal_->consumers().Find("billing"), std::nullopt) << "it will be told";
+}
+
+}  // namespace
+}  // namespace syncflow::journal
