@@ -8,6 +8,7 @@
 
 #include "config/units.h"
 #include "sidecar/command/config_commands.h"
+#include "sidecar/command/consumers.h"
 #include "sidecar/command/data.h"
 #include "sidecar/command/doctor.h"
 #include "sidecar/command/init.h"
@@ -190,11 +191,39 @@ void AddSkip(CLI::App& app, int& status) {
   skip->callback([file, lsn, &status] { status = command::Skip(*file, *lsn); });
 }
 
+void AddConsumers(CLI::App& app, int& status) {
+  auto file = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  auto name = std::make_shared<std::string>();
+  auto cursor = std::make_shared<std::string>();
+  CLI::App* consumers = app.add_subcommand(
+      "consumers", "Tell where the named consumers of the running sidecar stand, or move them");
+  consumers->add_option("--config", *file, "YAML file of the sidecar")->required();
+  consumers->add_flag("--json", *json, "the list as JSON");
+  CLI::App* move = consumers->add_subcommand("move", "Put one that is not connected elsewhere");
+  move->add_option("NAME", *name)->required();
+  move->add_option("CURSOR", *cursor, "a cursor, earliest or latest")->required();
+  CLI::App* remove = consumers->add_subcommand("remove", "Forget one that is not connected");
+  remove->add_option("NAME", *name)->required();
+  consumers->callback([=, &status] {
+    if (move->parsed()) {
+      status = command::MoveConsumer(*file, *name, *cursor);
+    } else if (remove->parsed()) {
+      status = command::RemoveConsumer(*file, *name);
+    } else {
+      status = command::ListConsumers(*file, *json);
+    }
+  });
+}
+
 void AddTail(CLI::App& app, int& status) {
   auto options = std::make_shared<command::TailOptions>();
   CLI::App* tail = app.add_subcommand("tail", "Print the feed, reconnecting and resuming");
   tail->add_option("ADDRESS", options->address, "host:port of the feed")->capture_default_str();
-  tail->add_option("--from", options->from, "latest, earliest or a cursor")->capture_default_str();
+  tail->add_option("--name", options->name,
+                   "a durable consumer: goes on where it stands, acknowledges what was printed");
+  tail->add_option("--from", options->from,
+                   "latest, earliest or a cursor; by default where the name stands, else latest");
   tail->add_option("--collection", options->collections, "only this one; may be given again");
   tail->add_flag("--json", options->json, "feed lines as they are (the default in a pipe)");
   tail->callback([options, &status] { status = command::Tail(*options); });
@@ -219,6 +248,7 @@ int main(int argc, char** argv) {
   AddInit(app, status);
   AddDoctor(app, status);
   AddSkip(app, status);
+  AddConsumers(app, status);
   AddTail(app, status);
   AddGet(app, status);
   AddQuery(app, status);

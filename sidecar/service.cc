@@ -1,5 +1,6 @@
 #include "sidecar/service.h"
 
+#include "sidecar/consumers_page.h"
 #include "sidecar/feed/close_reason.h"
 #include "sidecar/log/log.h"
 #include "sidecar/metrics/exporter.h"
@@ -98,6 +99,9 @@ http::Handlers Service::Handlers() {
   handlers.livez = [this] { return Live(); };
   handlers.readyz = [this] { return Ready(); };
   handlers.startupz = [] { return Plain(200, "started"); };
+  handlers.consumers = [this](const http::Request& request) {
+    return AnswerConsumers(journal_, request);
+  };
   handlers.status = [this] {
     const notify::Probe* notify = watch_ ? &watch_->probe() : nullptr;
     return http::Response{200, "application/json",

@@ -42,7 +42,8 @@ HOMES = {
     "spdlog/": ("spdlog::spdlog", ["sidecar/log"]),
     "CLI/": ("CLI11::CLI11", ["sidecar/main.cc"]),
     "nlohmann/": ("nlohmann_json::nlohmann_json",
-                  ["adapter", "sidecar/journal", "sidecar/feed", "sidecar/http", "sidecar/command", "sidecar/status.cc"]),
+                  ["adapter", "sidecar/journal", "sidecar/feed", "sidecar/http", "sidecar/command",
+                   "sidecar/consumers_page.cc", "sidecar/status.cc"]),
 }
 # Where each change passes: a JSON document in memory costs more here than everything else together.
 HOT_PATH = ["replication/*", "sidecar/pipeline.*", "sidecar/feed/encode.*", "sidecar/notify/*"]

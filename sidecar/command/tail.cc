@@ -124,6 +124,8 @@ class Client {
  private:
   void Consume();  // one connection; ends with Reconnect or Finish
   void SendHello(int fd);
+  void Acknowledge(int fd);
+  void SendWhole(int fd, const std::string& line) const;
   void ReadLines(int fd);
   void Receive(int fd);
   void Take(std::string_view line);
@@ -142,12 +144,13 @@ class Client {
   int wake_fd_;
   bool raw_;
   adapter::Backoff backoff_;
-  std::string from_;  // of the next hello
+  std::string from_;  // of the next hello; everything up to it was printed
 
   // One connection's state.
   std::string request_;
   bool greeted_ = false;  // our hello was answered: the lines are ours
   milliseconds silence_max_{};
+  std::string acknowledged_;
   std::string in_;
   std::string out_;
 };
@@ -192,14 +195,24 @@ void Client::Consume() {
 
 void Client::SendHello(int fd) {
   request_ = RandomRequest();
-  nlohmann::ordered_json hello = {{"type", "hello"},
-                                  {"version", 1},
-                                  {"request", request_},
-                                  {"from", from_},
-                                  {"on_gap", "continue"}};
+  nlohmann::ordered_json hello = {
+      {"type", "hello"}, {"version", 1}, {"request", request_}, {"on_gap", "continue"}};
+  if (!from_.empty()) hello["from"] = from_;
+  if (!options_.name.empty()) hello["name"] = options_.name;
   if (!options_.collections.empty()) hello["collections"] = options_.collections;
   std::string line = hello.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   // It fits the socket's empty buffer, so one call takes it whole.
+  SendWhole(fd, line);
+}
+
+// What was printed, and what a heartbeat or a gap has passed, is done with.
+void Client::Acknowledge(int fd) {
+  if (options_.name.empty() || !greeted_ || from_ == acknowledged_) return;
+  SendWhole(fd, json{{"type", "ack"}, {"cursor", from_}}.dump() + "\n");
+  acknowledged_ = from_;
+}
+
+void Client::SendWhole(int fd, const std::string& line) const {
   ssize_t sent = send(fd, line.data(), line.size(), MSG_NOSIGNAL);
   if (sent != static_cast<ssize_t>(line.size())) throw Reconnect{"the connection broke"};
 }
@@ -217,11 +230,13 @@ void Client::ReadLines(int fd) {
     }
   } catch (...) {
     WriteOut();
+    Acknowledge(fd);
     throw;
   }
   in_.erase(0, start);
   if (in_.size() > kLineMax) throw Reconnect{"a line is longer than 64 MiB"};
   WriteOut();
+  Acknowledge(fd);
 }
 
 void Client::Receive(int fd) {
@@ -261,6 +276,7 @@ void Client::TakeHello(const json& line) {
   double heartbeat = std::clamp(Number(line, "heartbeat", 30), 0.01, 300.0);
   silence_max_ = milliseconds(static_cast<int64_t>(heartbeat * kHeartbeatsMissed * 1000));
   if (!Text(line, "start").empty()) from_ = Text(line, "start");
+  acknowledged_ = from_;
 }
 
 void Client::TakeGap(const json& line) {

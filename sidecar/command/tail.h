@@ -11,7 +11,8 @@ namespace syncflow::command {
 
 struct TailOptions {
   std::string address = "127.0.0.1:7433";
-  std::string from = "latest";           // latest | earliest | a cursor
+  std::string name;  // of a durable consumer, who acknowledges what was printed; empty: none
+  std::string from;  // latest | earliest | a cursor; empty: where the name stands, else latest
   std::vector<std::string> collections;  // empty: all
   // Raw change lines instead of one-liners for people; so it is anyway when `out` is no terminal.
   bool json = false;

@@ -45,8 +45,13 @@ std::string NameOf(const Json& line) {
   auto found = line.find("name");
   if (found == line.end() || found->is_null()) return "";
   std::string name = found->is_string() ? found->get<std::string>() : "";
-  if (name.empty() || name.size() > kNameMax || name.find_first_not_of(kAllowed) != name.npos)
-    Refuse("bad_hello", "'name' must be 1 to 128 letters, digits, dots, underscores or hyphens");
+  // Nothing but dots is no name in a path.
+  bool right = name.find_first_not_of('.') != name.npos && name.size() <= kNameMax &&
+               name.find_first_not_of(kAllowed) == name.npos;
+  if (!right)
+    Refuse(
+        "bad_hello",
+        "'name' must be 1 to 128 letters, digits, dots, underscores or hyphens, and not only dots");
   return name;
 }
 

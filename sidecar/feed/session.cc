@@ -261,7 +261,7 @@ void Session::Greet() {
   state_ = State::kStreaming;
   live_ = heartbeat_due_ = acked_due_ = false;
   if (!name_.empty()) {
-    hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());
+    hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());  // a new one is known from here
     ack_told_ = hub_.journal.consumers().Saved(name_);
   }
   heartbeat_ = hello_.heartbeat.value_or(hub_.options.heartbeat);
@@ -286,7 +286,7 @@ void Session::TakeName(const std::string& name) {
   if (holder != nullptr) holder->Superseded();
   holder = this;
   name_ = name;
-  ack_told_.reset();
+  hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());
 }
 
 void Session::LeaveName() {

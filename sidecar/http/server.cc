@@ -8,6 +8,7 @@
 #include <chrono>
 #include <exception>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -24,6 +25,7 @@ constexpr const char* kThreads = "4";
 // From the first byte to the end of the request: who is slower is disconnected.
 constexpr const char* kRequestTimeoutMs = "1000";
 constexpr const char* kRequestBytesMax = "8192";
+constexpr size_t kBodyMax = 8192;
 
 std::string Reason(int status) {
   return nlohmann::json{{"error", mg_get_response_code_text(nullptr, status)}}.dump() + "\n";
@@ -48,22 +50,56 @@ Response Refusal(int status) {
   return {status, "application/json", Reason(status)};
 }
 
-const std::function<Response()>* Find(const Handlers& handlers, std::string_view path) {
-  if (path == "/metrics") return &handlers.metrics;
-  if (path == "/livez") return &handlers.livez;
-  if (path == "/readyz") return &handlers.readyz;
-  if (path == "/startupz") return &handlers.startupz;
-  if (path == "/status") return &handlers.status;
-  return nullptr;
+// Who answers; empty where nobody does.
+using Handler = std::function<Response(const Request&)>;
+
+Handler Reads(const std::function<Response()>& handler) {
+  if (!handler) return {};
+  return [&handler](const Request&) { return handler(); };
 }
 
-Response Call(const std::function<Response()>& handler, std::string_view path) {
+bool IsOfConsumers(std::string_view path) {
+  return path == "/consumers" || path.starts_with("/consumers/");
+}
+
+Handler Find(const Handlers& handlers, std::string_view path) {
+  if (path == "/metrics") return Reads(handlers.metrics);
+  if (path == "/livez") return Reads(handlers.livez);
+  if (path == "/readyz") return Reads(handlers.readyz);
+  if (path == "/startupz") return Reads(handlers.startupz);
+  if (path == "/status") return Reads(handlers.status);
+  if (IsOfConsumers(path)) return handlers.consumers;
+  return {};
+}
+
+Response Call(const Handler& handler, const Request& request) {
   try {
-    return handler();
+    return handler(request);
   } catch (const std::exception& error) {
-    log::Error("http", "a handler failed", {{"path", path}, {"reason", error.what()}});
+    log::Error("http", "a handler failed", {{"path", request.path}, {"reason", error.what()}});
     return Refusal(500);
   }
+}
+
+// A browser names the page that asks, and any page may ask for this machine's ports.
+bool MayChange(mg_connection* connection) {
+  std::string_view from = mg_get_request_info(connection)->remote_addr;
+  bool here = from.starts_with("127.") || from == "::1" || from.starts_with("::ffff:127.");
+  return here && mg_get_header(connection, "Origin") == nullptr;
+}
+
+// nullopt when it is too long.
+std::optional<std::string> BodyOf(mg_connection* connection) {
+  std::string body(kBodyMax + 1, '\0');
+  size_t size = 0;
+  while (size < body.size()) {
+    int got = mg_read(connection, body.data() + size, body.size() - size);
+    if (got <= 0) break;
+    size += static_cast<size_t>(got);
+  }
+  if (size > kBodyMax) return std::nullopt;
+  body.resize(size);
+  return body;
 }
 
 std::string AddressError(const std::string& listen, const std::string& why) {
@@ -119,21 +155,26 @@ struct Server::State {
 };
 
 int Server::State::Answer(mg_connection* connection) const {
-  const mg_request_info* request = mg_get_request_info(connection);
-  std::string_view path = request->local_uri != nullptr ? request->local_uri : "";
-  std::string_view method = request->request_method;
-  const std::function<Response()>* handler = Find(handlers, path);
-  if (handler == nullptr || !*handler) {
-    Send(connection, Refusal(404));
-    return 404;
-  }
-  if (method != "GET" && method != "HEAD") {
-    Send(connection, Refusal(405), "Allow: GET, HEAD\r\n");
-    return 405;
-  }
-  Response response = Call(*handler, path);
-  Send(connection, response);
-  return response.status;
+  auto send = [connection](const Response& response, std::string_view more_headers = "") {
+    Send(connection, response, more_headers);
+    return response.status;
+  };
+  const mg_request_info* info = mg_get_request_info(connection);
+  Request request;
+  request.path = info->local_uri != nullptr ? info->local_uri : "";
+  request.method = info->request_method;
+  Handler handler = Find(handlers, request.path);
+  if (!handler) return send(Refusal(404));
+  if (request.method == "HEAD") request.method = "GET";
+  if (request.method == "GET") return send(Call(handler, request));
+  bool changes = request.method == "PUT" || request.method == "DELETE";
+  if (!IsOfConsumers(request.path)) return send(Refusal(405), "Allow: GET, HEAD\r\n");
+  if (!changes) return send(Refusal(405), "Allow: GET, HEAD, PUT, DELETE\r\n");
+  if (!MayChange(connection)) return send(Refusal(403));
+  auto body = BodyOf(connection);
+  if (!body) return send(Refusal(413));
+  request.body = std::move(*body);
+  return send(Call(handler, request));
 }
 
 int Server::State::OnRequest(mg_connection* connection) {

@@ -1,4 +1,5 @@
-// The admin endpoints over HTTP: /metrics /livez /readyz /startupz /status. GET and HEAD only.
+// The admin endpoints over HTTP: /metrics /livez /readyz /startupz /status, by GET and HEAD, and
+// /consumers, by PUT and DELETE too.
 //
 // Handlers are called on civetweb's threads, several at once, and must not block.
 #pragma once
@@ -22,6 +23,12 @@ struct Response {
   std::string body;
 };
 
+struct Request {
+  std::string method;  // GET (for HEAD too), PUT or DELETE
+  std::string path;    // decoded, begins with /consumers
+  std::string body;
+};
+
 // An empty one answers 404. One that throws answers 500 without the reason; the reason is logged.
 struct Handlers {
   std::function<Response()> metrics;
@@ -29,6 +36,8 @@ struct Handlers {
   std::function<Response()> readyz;
   std::function<Response()> startupz;
   std::function<Response()> status;
+  // What changes something comes only from this machine, and from no web page.
+  std::function<Response(const Request&)> consumers;
 };
 
 // The address is wrong or taken: one sentence that names the setting http.listen.

@@ -125,13 +125,24 @@ void Consumers::Seen(std::string_view name, bool connected, int64_t now) {
   if (now - found->second.seen_saved > kSeenStep) ++version_;
 }
 
-bool Consumers::Remove(std::string_view name) {
+Consumers::Outcome Consumers::MoveIdle(std::string_view name, const Cursor& to) {
   std::lock_guard held(mutex_);
   auto found = entries_.find(name);
-  if (found == entries_.end()) return false;
+  if (found == entries_.end()) return Outcome::kUnknown;
+  if (found->second.connected) return Outcome::kConnected;
+  found->second.acknowledged = to;
+  ++version_;
+  return Outcome::kDone;
+}
+
+Consumers::Outcome Consumers::RemoveIdle(std::string_view name) {
+  std::lock_guard held(mutex_);
+  auto found = entries_.find(name);
+  if (found == entries_.end()) return Outcome::kUnknown;
+  if (found->second.connected) return Outcome::kConnected;
   entries_.erase(found);
   ++version_;
-  return true;
+  return Outcome::kDone;
 }
 
 // ---- kept ----

@@ -47,8 +47,10 @@ class Consumers {
   // Forwards only: an older cursor changes nothing. `name` must be known.
   void Acknowledge(std::string_view name, const Cursor& cursor);
   void Seen(std::string_view name, bool connected, int64_t now);
-  // False when it is unknown.
-  bool Remove(std::string_view name);
+  // An operator's: nothing is done to one that is unknown or connected.
+  enum class Outcome { kDone, kUnknown, kConnected };
+  Outcome MoveIdle(std::string_view name, const Cursor& to);
+  Outcome RemoveIdle(std::string_view name);
 
   // Makes durable what has changed. Throws Error.
   void Save();

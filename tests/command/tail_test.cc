@@ -128,6 +128,36 @@ TEST_F(Tailed, HelloCarriesWhatWasAsked) {
   EXPECT_EQ(hello["request"].get<std::string>().size(), 8u);
 }
 
+TEST_F(Tailed, NamedSaysNothingOfFromAndAcknowledgesWhatWasPrinted) {
+  options_.name = "billing";
+  Start();
+  {
+    Peer peer = Accept();
+    json hello = peer.Greet("1.0.0");
+    EXPECT_EQ(hello["name"], "billing");
+    EXPECT_FALSE(hello.contains("from")) << "it goes on where the name stands";
+    peer.SendBytes(ChangeLine("1.2.3") + "\n" + ChangeLine("1.2.4") + "\n");
+    json ack = json::parse(peer.ReadLine());
+    EXPECT_EQ(ack["type"], "ack");
+    EXPECT_THAT(ack["cursor"], ::testing::AnyOf("1.2.3", "1.2.4"));
+    EXPECT_EQ(OutLine(), ChangeLine("1.2.3")) << "before the ack was sent";
+    if (ack["cursor"] == "1.2.3") ack = json::parse(peer.ReadLine());
+    EXPECT_EQ(ack["cursor"], "1.2.4");
+    peer.Send(R"({"type":"heartbeat","cursor":"1.9.0"})");
+    EXPECT_EQ(json::parse(peer.ReadLine())["cursor"], "1.9.0") << "filtered ones advance too";
+  }
+  EXPECT_EQ(Accept().Greet("1.9.0")["from"], "1.9.0");
+}
+
+TEST_F(Tailed, NamedThatIsTakenOverEnds) {
+  options_.name = "billing";
+  Start();
+  Peer peer = Accept();
+  peer.Greet();
+  peer.Send(R"({"type":"error","code":"superseded","fatal":true,"retry":false,"message":"m"})");
+  EXPECT_EQ(Wait(), 1);
+}
+
 TEST_F(Tailed, WithoutATerminalChangeLinesComeOutAsTheyAre) {
   Start();
   Peer peer = Accept();

@@ -81,11 +81,12 @@ TEST(ParseCommand, NameAndWindow) {
   EXPECT_FALSE(named.says_from);
   EXPECT_TRUE(std::get<Hello>(hello(R"("name":"a","from":"latest")")).says_from);
   EXPECT_EQ(std::get<Hello>(hello("\"name\":\"" + std::string(128, 'n') + "\"")).name.size(), 128u);
-  for (const std::string& wrong : {std::string(R"("name":"")"), std::string(R"("name":"a b")"),
-                                   std::string(R"("name":"\u00fc")"), std::string(R"("name":5)"),
-                                   "\"name\":\"" + std::string(129, 'n') + "\"",
-                                   std::string(R"("window":-1)"), std::string(R"("window":10001)"),
-                                   std::string(R"("window":1.5)"), std::string(R"("window":"1")")})
+  for (const std::string& wrong :
+       {std::string(R"("name":"")"), std::string(R"("name":"a b")"),
+        std::string(R"("name":"\u00fc")"), std::string(R"("name":5)"),
+        std::string(R"("name":"..")"), "\"name\":\"" + std::string(129, 'n') + "\"",
+        std::string(R"("window":-1)"), std::string(R"("window":10001)"),
+        std::string(R"("window":1.5)"), std::string(R"("window":"1")")})
     EXPECT_EQ(std::get<Refusal>(hello(wrong)).code, "bad_hello") << wrong;
 }
 

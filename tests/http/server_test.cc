@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "sidecar/http/client.h"
+
 namespace syncflow::http {
 namespace {
 
@@ -62,6 +64,9 @@ class AdminServer : public ::testing::Test {
     handlers.livez = [] { return Text("alive"); };
     handlers.readyz = [] { return Response{503, "text/plain", "not yet"}; };
     handlers.startupz = []() -> Response { throw std::runtime_error("secret detail"); };
+    handlers.consumers = [](const http::Request& request) {
+      return Text(request.method + " " + request.path + " " + request.body);
+    };
     return handlers;  // status is missing on purpose
   }
   std::string Ask(const std::string& bytes) {
@@ -131,6 +136,37 @@ TEST_F(AdminServer, OtherMethodsAreRefused) {
     EXPECT_THAT(answer, StartsWith("HTTP/1.1 405 ")) << method;
     EXPECT_THAT(answer, HasSubstr("Allow: GET, HEAD\r\n")) << method;
   }
+}
+
+TEST_F(AdminServer, ConsumersAreReadAndChanged) {
+  auto change = [this](const std::string& method, const std::string& headers,
+                       const std::string& body) {
+    return Ask(method + " /consumers/a%2Eb HTTP/1.1\r\nHost: x\r\n" + headers +
+               "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  };
+  EXPECT_EQ(BodyOf(Request("GET", "/consumers")), "GET /consumers ");
+  EXPECT_EQ(BodyOf(Request("HEAD", "/consumers")), "");
+  EXPECT_EQ(BodyOf(change("PUT", "", "{}")), "PUT /consumers/a.b {}");
+  EXPECT_EQ(BodyOf(change("DELETE", "", "")), "DELETE /consumers/a.b ");
+  EXPECT_EQ(BodyOf(change("PUT", "", std::string(8192, 'x'))).size(), 8192 + 19u);
+  EXPECT_THAT(change("PUT", "", std::string(8193, 'x')), StartsWith("HTTP/1.1 413 "));
+  EXPECT_THAT(change("PUT", "Origin: http://x\r\n", "{}"), StartsWith("HTTP/1.1 403 "))
+      << "a web page, whichever, changes nothing";
+  std::string post = change("POST", "", "{}");
+  EXPECT_THAT(post, StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(post, HasSubstr("Allow: GET, HEAD, PUT, DELETE\r\n"));
+  EXPECT_THAT(Request("GET", "/consumersx"), StartsWith("HTTP/1.1 404 "));
+}
+
+TEST_F(AdminServer, ClientAsksAsAnyOther) {
+  std::string listen = "127.0.0.1:" + std::to_string(server_.port());
+  Response response = http::Ask(listen, {"PUT", "/consumers/a", "{}"});
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "PUT /consumers/a {}");
+  EXPECT_EQ(http::Ask("0.0.0.0:" + std::to_string(server_.port()), {"GET", "/nothing", ""}).status,
+            404);
+  server_.Stop();
+  EXPECT_THROW(http::Ask(listen, {"GET", "/consumers", ""}), Unreachable);
 }
 
 TEST_F(AdminServer, HandlerThatThrowsIs500WithoutTheReason) {

@@ -56,10 +56,22 @@ TEST_F(ConsumersTest, RemovedIsForgotten) {
   Consumers consumers = Load();
   consumers.Move("billing", At(16), 1);
   consumers.Save();
-  EXPECT_TRUE(consumers.Remove("billing"));
-  EXPECT_FALSE(consumers.Remove("billing"));
+  EXPECT_EQ(consumers.RemoveIdle("billing"), Consumers::Outcome::kDone);
+  EXPECT_EQ(consumers.RemoveIdle("billing"), Consumers::Outcome::kUnknown);
   consumers.Save();
   EXPECT_TRUE(Load().List().empty());
+}
+
+TEST_F(ConsumersTest, OperatorTouchesNoneThatIsConnected) {
+  Consumers consumers = Load();
+  consumers.Move("billing", At(16), 1);
+  consumers.Seen("billing", true, 2);
+  EXPECT_EQ(consumers.RemoveIdle("billing"), Consumers::Outcome::kConnected);
+  EXPECT_EQ(consumers.MoveIdle("billing", At(8)), Consumers::Outcome::kConnected);
+  consumers.Seen("billing", false, 3);
+  EXPECT_EQ(consumers.MoveIdle("billing", At(8)), Consumers::Outcome::kDone);
+  EXPECT_EQ(consumers.Find("billing")->acknowledged, At(8));
+  EXPECT_EQ(consumers.MoveIdle("nobody", At(8)), Consumers::Outcome::kUnknown);
 }
 
 TEST_F(ConsumersTest, ThereIsRoomForTenThousand) {

@@ -1,0 +1,23 @@
+// /consumers: where named consumers stand, and an operator's hand on them.
+//
+//   GET    /consumers          {"head":"…","earliest":"…","consumers":[{"name":"billing",
+//                               "connected":true,"acknowledged":"…","state":"kept",
+//                               "wal_behind_bytes":0,"seen_at":"…"}]}
+//   PUT    /consumers/billing  {"cursor":"…"}   or "earliest" or "latest"
+//   DELETE /consumers/billing
+//
+// The state is what the consumer would be told: kept, history_lost (the journal no longer holds
+// what follows) or epoch_changed. 404: no such name; 409: it is connected; 400: no such place; each
+// with
+// {"error":"…"}.
+#pragma once
+
+#include "sidecar/http/server.h"
+#include "sidecar/journal/journal.h"
+
+namespace syncflow {
+
+// Any thread. PUT and DELETE wait for the disk.
+http::Response AnswerConsumers(const journal::Journal& journal, const http::Request& request);
+
+}  // namespace syncflow

@@ -1,0 +1,20 @@
+// One request to a running sidecar's admin port.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "sidecar/http/server.h"
+
+namespace syncflow::http {
+
+// Nobody answers; a sentence.
+class Unreachable : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// `listen` is the sidecar's http.listen; any address of this machine is asked as loopback. Throws
+// Unreachable. Waits at most ten seconds.
+Response Ask(const std::string& listen, const Request& request);
+
+}  // namespace syncflow::http
