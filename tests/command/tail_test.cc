@@ -204,7 +204,7 @@ TEST_F(Tailed, ReconnectsAfterTheLastChange) {
   Start();
   {
     Peer peer = Accept();
-    EXPECT_EQ(peer.Greet("1.0.0")["from"], "latest");
+    EXPECT_FALSE(peer.Greet("1.0.0").contains("from")) << "latest is what the server takes";
     peer.Send(ChangeLine("1.2.3"));
     peer.Send(ChangeLine("1.2.4"));
     peer.SendBytes(R"({"type":"change","cursor":"1.2.5","op":{"torn)");
@@ -367,7 +367,7 @@ TEST_F(Tailed, MistypedFieldsAreSurvived) {
     peer.Send(R"({"type":"bye","retry_ms":"soon"})");
     EXPECT_TRUE(peer.SeesTheEnd());
   }
-  EXPECT_EQ(Accept().Greet()["from"], "latest");
+  EXPECT_FALSE(Accept().Greet().contains("from")) << "nothing was understood";
 }
 
 TEST_F(Tailed, InterruptEndsWithZero) {
