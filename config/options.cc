@@ -213,6 +213,7 @@ std::vector<Option> MakeOptions() {
       feed("connections_max", &Feed::connections_max, Count{1, 1'000'000}),
       feed("line_max", &Feed::line_max, Size{4 * kKiB, kGiB}),
       feed("allow_anonymous", &Feed::allow_anonymous, Flag{}),
+      feed("tokens_file", &Feed::tokens_file, Line{}),
       http("listen", &Http::listen, AddressOrNone()),
       notify("mode", &Notify::mode, Choice<NotifyMode>{{"trigger", "off"}}),
       notify("watch", &Notify::watch, Flag{}),
@@ -260,11 +261,13 @@ std::vector<Conflict> FindConflicts(const Settings& settings) {
                        " and must be 2 to 8192 times journal.segment_size, which is " +
                        FormatSize(settings.journal.segment_size)});
   }
-  if (!IsLoopback(settings.feed.listen) && !settings.feed.allow_anonymous) {
-    out.push_back({{"feed.listen", "feed.allow_anonymous"},
+  bool guarded = settings.feed.allow_anonymous || !settings.feed.tokens_file.empty();
+  if (!IsLoopback(settings.feed.listen) && !guarded) {
+    out.push_back({{"feed.listen", "feed.tokens_file", "feed.allow_anonymous"},
                    settings.feed.listen +
                        " can be reached from other machines, and nobody would be asked who they "
-                       "are: listen on 127.0.0.1, or set feed.allow_anonymous: true"});
+                       "are: give feed.tokens_file, listen on 127.0.0.1, or set "
+                       "feed.allow_anonymous: true"});
   }
   return out;
 }

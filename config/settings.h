@@ -66,7 +66,7 @@ struct Journal {
 
 struct Feed {
   // Where consumers connect: an IP address or localhost, and a port. Anything but loopback needs
-  // allow_anonymous.
+  // tokens_file or allow_anonymous.
   std::string listen = "127.0.0.1:7433";
   // A client that has said nothing for so long gets what is new from now on (plain mode), 10ms to
   // 1m. Longer delays such clients, shorter mistakes slow ones for them.
@@ -81,9 +81,12 @@ struct Feed {
   // The longest line, 4KiB to 1GiB. A longer change is sent without its largest fields, which its
   // "omitted" names.
   uint64_t line_max = 8ull << 20;
-  // Serve everybody who can connect, on addresses other than loopback too. Consumers are not asked
-  // who they are: let something in front of the port do that.
+  // Without tokens_file, serve everybody who can connect, on addresses other than loopback too: let
+  // something in front of the port ask who they are.
   bool allow_anonymous = false;
+  // A file that says who may read what: lines of a name, the SHA-256 of a token, and collections
+  // with commas between or *. Read again when it changes. Empty: consumers need no token.
+  std::string tokens_file;
 };
 
 struct Http {

@@ -225,6 +225,7 @@ void AddTail(CLI::App& app, int& status) {
   tail->add_option("--from", options->from,
                    "latest, earliest or a cursor; by default where the name stands, else latest");
   tail->add_option("--collection", options->collections, "only this one; may be given again");
+  tail->add_option("--token-file", options->token_file, "a file with the token of this consumer");
   tail->add_flag("--json", options->json, "feed lines as they are (the default in a pipe)");
   tail->callback([options, &status] { status = command::Tail(*options); });
 }

@@ -37,6 +37,7 @@ HOMES = {
     "isa-l": ("PkgConfig::libisal", ["sidecar/journal"]),
     "xxhash.h": ("PkgConfig::libxxhash", ["sidecar/known_ids.cc"]),
     "asio": ("asio", ["sidecar/feed"]),
+    "openssl/": ("OpenSSL::SSL", ["sidecar/feed"]),
     "civetweb.h": ("civetweb", ["sidecar/http"]),
     "prometheus/": ("prometheus-cpp::core", ["sidecar/metrics"]),
     "spdlog/": ("spdlog::spdlog", ["sidecar/log"]),

@@ -37,6 +37,7 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   options.feed.connections_max = settings.feed.connections_max;
   options.feed.line_bytes_max = settings.feed.line_max;
   options.feed.allow_anonymous = settings.feed.allow_anonymous;
+  options.feed.tokens_file = settings.feed.tokens_file;
   options.feed.server_name = std::string("syncflow-sidecar/") + kVersion;
   UpstreamOptions& upstream = options.pipeline.upstream;
   upstream.connect.url = settings.postgres.url.Reveal();

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
@@ -124,6 +125,7 @@ class Client {
  private:
   void Consume();  // one connection; ends with Reconnect or Finish
   void SendHello(int fd);
+  std::string ReadToken() const;
   void Acknowledge(int fd);
   void SendWhole(int fd, const std::string& line) const;
   void ReadLines(int fd);
@@ -197,12 +199,22 @@ void Client::SendHello(int fd) {
   request_ = RandomRequest();
   nlohmann::ordered_json hello = {
       {"type", "hello"}, {"version", 1}, {"request", request_}, {"on_gap", "continue"}};
+  if (!options_.token_file.empty()) hello["token"] = ReadToken();
   if (!from_.empty()) hello["from"] = from_;
   if (!options_.name.empty()) hello["name"] = options_.name;
   if (!options_.collections.empty()) hello["collections"] = options_.collections;
   std::string line = hello.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   // It fits the socket's empty buffer, so one call takes it whole.
   SendWhole(fd, line);
+}
+
+// At every connection: a token that was renewed needs no restart.
+std::string Client::ReadToken() const {
+  std::ifstream file(options_.token_file);
+  std::string token;
+  if (!std::getline(file, token) || token.empty())
+    throw Reconnect{"no token can be read from " + options_.token_file};
+  return token;
 }
 
 // What was printed, and what a heartbeat or a gap has passed, is done with.

@@ -14,6 +14,7 @@ struct TailOptions {
   std::string name;  // of a durable consumer, who acknowledges what was printed; empty: none
   std::string from;  // latest | earliest | a cursor; empty: where the name stands, else latest
   std::vector<std::string> collections;  // empty: all
+  std::string token_file;  // read at every connection; its first line is the token; empty: none
   // Raw change lines instead of one-liners for people; so it is anyway when `out` is no terminal.
   bool json = false;
 

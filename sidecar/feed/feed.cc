@@ -46,7 +46,13 @@ void Save(const journal::Journal& journal) {
 
 struct Feed::State {
   State(Options given, const journal::Journal& journal)
-      : hub(std::move(given), journal), listener(hub), grace_timer(hub.io), tick_timer(hub.io) {}
+      : hub(std::move(given), journal),
+        tokens_file(hub.options.tokens_file),
+        listener(hub),
+        grace_timer(hub.io),
+        tick_timer(hub.io) {
+    if (!hub.options.tokens_file.empty()) hub.tokens = tokens_file.ReadIfChanged();
+  }
 
   void Run();
   void Welcome(tcp::socket socket);
@@ -54,10 +60,13 @@ struct Feed::State {
   void Tick();
   void SaveAcks();
   void AcksSaved();
+  void ReadTokens();
+  void TakeTokens(std::shared_ptr<const Tokens> tokens);
   void EachSession(const std::function<void(Session&)>& visit);
   void Stop();
 
   Hub hub;
+  TokensFile tokens_file;  // the cold reader's, once the feed has started
   Listener listener;
   // Who has not spoken yet, in the order of their deadlines.
   std::deque<std::pair<Clock::time_point, std::weak_ptr<Session>>> young;
@@ -134,6 +143,7 @@ void Feed::State::Tick() {
     auto now = Clock::now();
     EachSession([now](Session& session) { session.Tick(now); });
     SaveAcks();
+    if (hub.tokens) asio::post(hub.cold, [this] { ReadTokens(); });
     Tick();
   });
 }
@@ -152,6 +162,22 @@ void Feed::State::AcksSaved() {
   uint64_t saves = hub.journal.consumers().saves();
   if (std::exchange(saves_told, saves) == saves) return;
   EachSession([](Session& session) { session.AcksSaved(); });
+}
+
+// A file that cannot be understood changes nothing.
+void Feed::State::ReadTokens() {
+  try {
+    auto tokens = tokens_file.ReadIfChanged();
+    if (tokens) asio::post(hub.io, [this, tokens] { TakeTokens(tokens); });
+  } catch (const std::runtime_error& error) {
+    log::Error("feed", std::string(error.what()) + "; the tokens that were read before stay");
+  }
+}
+
+void Feed::State::TakeTokens(std::shared_ptr<const Tokens> tokens) {
+  hub.tokens = std::move(tokens);
+  log::Info("feed", "the tokens were read again");
+  EachSession([](Session& session) { session.Reauthorise(); });
 }
 
 // A visit may end the session.

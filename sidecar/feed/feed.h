@@ -21,14 +21,15 @@ struct Options {
   std::chrono::seconds heartbeat{15};  // for consumers that ask for none; plain mode: 30 s
   uint32_t connections_max = 20'000;
   uint64_t line_bytes_max = 8ull << 20;
-  bool allow_anonymous = false;                  // needed for an address other than loopback
+  bool allow_anonymous = false;  // or tokens: needed for an address other than loopback
+  std::string tokens_file;       // who may read what (tokens.h); empty: everybody everything
   std::string server_name = "syncflow-sidecar";  // with version, in the server's hello
 };
 
 class Feed {
  public:
   // Binds and listens; throws std::runtime_error with a sentence (address in use, not loopback
-  // without allow_anonymous, …). The journal must outlive the feed.
+  // without tokens or allow_anonymous, no such tokens file, …). The journal must outlive the feed.
   Feed(Options options, const journal::Journal& journal);
   ~Feed();
 

@@ -13,6 +13,7 @@
 
 #include "sidecar/feed/feed.h"
 #include "sidecar/feed/filter.h"
+#include "sidecar/feed/tokens.h"
 
 namespace syncflow::feed {
 
@@ -33,6 +34,7 @@ struct Hub {
   // What any session has just read; one is enough, since each reads and takes in one turn. (Not
   // thread_local: that would sit on the small stacks of other libraries' threads.)
   std::array<char, 64 << 10> scratch;
+  std::shared_ptr<const Tokens> tokens;  // nullptr: nobody is asked for one
   Filters filters;
   Pages pages;
   std::string upstream_down;       // why PostgreSQL is away; empty while it is there

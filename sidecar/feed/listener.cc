@@ -24,11 +24,12 @@ int OpenSpare() {
 
 tcp::acceptor Listen(asio::io_context& io, const Options& options) {
   tcp::endpoint endpoint = ParseAddress(options.listen);
-  if (!endpoint.address().is_loopback() && !options.allow_anonymous) {
+  bool asks = !options.tokens_file.empty();
+  if (!endpoint.address().is_loopback() && !asks && !options.allow_anonymous) {
     throw std::runtime_error(
         "feed.listen " + options.listen +
-        " can be reached from other machines, and nobody would be asked who they are: listen on "
-        "127.0.0.1, or set feed.allow_anonymous: true");
+        " can be reached from other machines, and nobody would be asked who they are: give "
+        "feed.tokens_file, listen on 127.0.0.1, or set feed.allow_anonymous: true");
   }
   tcp::acceptor acceptor(io);
   acceptor.open(endpoint.protocol());

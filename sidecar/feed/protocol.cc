@@ -10,7 +10,7 @@ namespace {
 using Json = nlohmann::json;
 using Ordered = nlohmann::ordered_json;
 
-constexpr size_t kTextMax = 256;  // request and ping ids
+constexpr size_t kTextMax = 256;  // requests, tokens and ping ids
 constexpr int kDepthMax = 16;     // nothing a client says is deeper
 
 // Thrown and caught in this file only.
@@ -121,6 +121,7 @@ Hello ToHello(const Json& line) {
   hello.name = NameOf(line);
   hello.window = WindowOf(line);
   hello.request = Text(line, "request");
+  hello.token = Text(line, "token");
   hello.heartbeat = HeartbeatOf(line);
   hello.continue_after_gap = ContinueOf(line);
   hello.collections = CollectionsOf(line);
@@ -191,6 +192,7 @@ std::string HelloLine(const ServerHello& hello) {
   line["earliest"] = cursor(hello.earliest);
   line["heartbeat"] = hello.heartbeat.count();
   line["max_line_bytes"] = hello.line_bytes_max;
+  if (!hello.collections.empty()) line["collections"] = hello.collections;
   line["mode"] = hello.plain ? "plain" : "negotiated";
   return Line(line);
 }

@@ -27,7 +27,8 @@ enum class From { kLatest, kEarliest, kCursor };
 
 struct Hello {
   std::string request;  // echoed, so that a client knows which hello a stream answers
-  std::string name;     // of a durable consumer; empty: none
+  std::string token;
+  std::string name;  // of a durable consumer; empty: none
   // kLatest when the hello does not say; for a name that is known it means then where it stands.
   From from = From::kLatest;
   bool says_from = false;
@@ -73,6 +74,7 @@ struct ServerHello {
   journal::Position earliest;
   std::chrono::seconds heartbeat{0};
   uint64_t line_bytes_max = 0;
+  std::vector<std::string> collections;  // the stream is limited to these; none: it is not
   bool plain = false;
 };
 

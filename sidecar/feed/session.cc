@@ -158,8 +158,22 @@ void Session::Take(const Refusal& refusal) {
 
 void Session::GraceOver() {
   if (state_ != State::kSilent) return;  // a line has begun in time
+  if (hub_.tokens) {
+    // There is nothing it could be given: its hello may take as long as one that has begun.
+    state_ = State::kHello;
+    deadline_ = Clock::now() + kHelloMax;
+    return;
+  }
   BeginPlain();
   Pump();
+}
+
+void Session::HelloMissing() {
+  if (hub_.tokens && input_.empty()) return BeginPlain();
+  Refuse("bad_hello",
+         "no hello came within 5 seconds of the first byte: send one line that ends with a line "
+         "feed, or nothing at all",
+         {}, CloseReason::kTimeout);
 }
 
 void Session::BeginPlain() {
@@ -176,6 +190,7 @@ void Session::BeginNext() {
 
 void Session::Begin(Hello hello) {
   hello_ = std::move(hello);
+  if (!Authorise()) return;
   TakeName(hello_.name);
   auto epoch = hub_.journal.epoch();
   if (!epoch) return AwaitHistory();
@@ -200,6 +215,26 @@ void Session::Begin(Hello hello) {
   }
   if (hello_.cursor.position == head.position) return StreamFrom(head.offset, head.position);
   Search();
+}
+
+// Decides what hello_ may read.
+bool Session::Authorise() {
+  std::string token = std::exchange(hello_.token, {});
+  if (!hub_.tokens) return true;
+  auto refuse = [this](const char* code, const char* message) {
+    Refuse(code, message, {}, CloseReason::kNotAllowed);
+    return false;
+  };
+  if (token.empty())
+    return refuse("auth_required", "this feed wants a token: give the hello a \"token\"");
+  rights_ = hub_.tokens->Find(token);
+  if (!rights_) return refuse("auth_failed", "the token is not known here");
+  if (!rights_->Allow(hello_.collections))
+    return refuse("forbidden_collection",
+                  "the token is not for all of these collections: without \"collections\" you get "
+                  "those it is for");
+  hello_.collections = rights_->Narrow(hello_.collections);
+  return true;
 }
 
 void Session::AwaitHistory() {
@@ -269,7 +304,7 @@ void Session::Greet() {
   control_ +=
       HelloLine({std::exchange(hello_.request, {}), hub_.options.server_name, epoch_,
                  delivery_.delivered(), hub_.journal.head().position, hub_.journal.earliest().base,
-                 heartbeat_, hub_.options.line_bytes_max, plain_});
+                 heartbeat_, hub_.options.line_bytes_max, hello_.collections, plain_});
   control_ += std::exchange(gap_, {});
   bool told = std::exchange(told_down_, false);
   down_due_ = !told && !hub_.upstream_down.empty();
@@ -359,18 +394,25 @@ void Session::UpstreamDown() {
   Pump();
 }
 
+// What was read in the middle of a line is finished; the next one is subject to the new rights.
+void Session::Reauthorise() {
+  if (!rights_) return;
+  auto rights = hub_.tokens->Renew(*rights_);
+  if (!rights) {
+    Refuse("auth_failed", "the token is not known here any more", {}, CloseReason::kNotAllowed);
+  } else if (rights->collections != rights_->collections) {
+    bye_due_ = CloseReason::kRightsChanged;
+  }
+  Pump();
+}
+
 void Session::Bye() {
-  bye_due_ = true;
+  bye_due_ = CloseReason::kShutdown;
   Pump();
 }
 
 void Session::Tick(Clock::time_point now) {
-  if (state_ == State::kHello && now >= deadline_) {
-    Refuse("bad_hello",
-           "no hello came within 5 seconds of the first byte: send one line that ends with a line "
-           "feed, or nothing at all",
-           {}, CloseReason::kTimeout);
-  }
+  if (state_ == State::kHello && now >= deadline_) HelloMissing();
   if (IsEnding() && now >= deadline_) return Close(close_reason_);
   if (!name_.empty()) hub_.journal.consumers().Seen(name_, true, MicrosecondsNow());
   bool beats = state_ == State::kStreaming || state_ == State::kUnbound;
@@ -436,8 +478,8 @@ bool Session::Speak() {
 
 void Session::SayBye() {
   std::uniform_int_distribution<int> retry_ms(500, 2500);
-  control_ += ByeLine("shutdown", Delivered(), retry_ms(hub_.random));
-  EndAfterControl(CloseReason::kShutdown);
+  control_ += ByeLine(NameOf(*bye_due_), Delivered(), retry_ms(hub_.random));
+  EndAfterControl(*bye_due_);
 }
 
 bool Session::SendControl() {

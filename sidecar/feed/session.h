@@ -40,7 +40,9 @@ class Session : public std::enable_shared_from_this<Session> {
   void UpstreamDown();
   // Acknowledgements were made durable.
   void AcksSaved();
-  // Says bye at the next line end and closes.
+  // hub.tokens are others now.
+  void Reauthorise();
+  // The sidecar stops: says bye at the next line end and closes.
   void Bye();
   // Closes as it stands.
   void Abandon() { Close(CloseReason::kShutdown); }
@@ -72,8 +74,10 @@ class Session : public std::enable_shared_from_this<Session> {
   void Take(const Refusal& refusal);
 
   // ---- start ----
+  void HelloMissing();
   void BeginPlain();
   void Begin(Hello hello);
+  bool Authorise();
   void BeginNext();
   void AwaitHistory();
   void Search();
@@ -123,9 +127,10 @@ class Session : public std::enable_shared_from_this<Session> {
   CloseReason close_reason_ = CloseReason::kPeerClosed;
   Clock::time_point deadline_;  // of kHello, kClosing and kLingering
 
-  std::string input_;  // an incomplete line; usually without memory
-  Hello hello_;        // the one that is being answered
-  std::string name_;   // in hub_.names, while this session has it
+  std::string input_;                     // an incomplete line; usually without memory
+  Hello hello_;                           // the one that is being answered
+  std::string name_;                      // in hub_.names, while this session has it
+  std::shared_ptr<const Rights> rights_;  // nullptr: nobody was asked for a token
   std::chrono::seconds heartbeat_{0};
   Clock::time_point next_heartbeat_;
 
@@ -153,7 +158,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool acked_due_ = false;
   bool down_due_ = false;
   bool told_down_ = false;  // while there was no history
-  bool bye_due_ = false;
+  std::optional<CloseReason> bye_due_;
 };
 
 }  // namespace syncflow::feed

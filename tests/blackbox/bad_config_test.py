@@ -61,6 +61,17 @@ class Configuration(Case):
         self.sidecar.start()
         self.assert_ends(self.sidecar, CONFIGURATION, "0.0.0.0|feed.listen", "allow_anonymous")
 
+    def test_tokens_file_that_is_missing_or_wrong(self):
+        tokens = os.path.join(os.path.dirname(self.sidecar.config), "tokens")
+        self.sidecar.configure(**{"feed.tokens_file": tokens})
+        self.sidecar.start()
+        self.assert_ends(self.sidecar, FAILED, "tokens_file", "No such file")
+        with open(tokens, "w", encoding="utf-8") as file:
+            file.write("billing open-sesame *\n")
+        self.sidecar.start()
+        self.assert_ends(self.sidecar, FAILED, "line 1", "SHA-256")
+        self.assertNotIn("open-sesame", self.sidecar.log_text())
+
     def test_port_in_use(self):
         for setting in ("feed.listen", "http.listen"):
             with self.subTest(setting), socket.create_server(("127.0.0.1", free_port())) as taken:

@@ -55,6 +55,7 @@ feed:
   connections_max: 1
   line_max: 4097
   allow_anonymous: true
+  tokens_file: /etc/tokens
 http: {listen: ""}
 notify: {mode: off, watch: false}
 log: {level: error, format: json}

@@ -107,7 +107,7 @@ const std::vector<Mistake> kMore = {
     {"feed:\n  listen: \"\"\n", "5:11", "an address like"},
     {"feed:\n  listen: example.org:7433\n", "5:11", "an address like"},
     {"feed:\n  listen: 0.0.0.0:7433\n", "5:11", "allow_anonymous: true"},
-    {"feed:\n  listen: '[::]:7433'\n  allow_anonymous: false\n", "5:11", "allow_anonymous: true"},
+    {"feed:\n  listen: '[::]:7433'\n  allow_anonymous: false\n", "5:11", "give feed.tokens_file"},
     {"feed:\n  hello_timeout: 9ms\n", "5:18", "from 10ms to 1m"},
     {"feed:\n  hello_timeout: 0.25s\n", "5:18", "a duration like"},
     {"feed:\n  heartbeat: 0s\n", "5:14", "from 1s to 5m"},
@@ -248,7 +248,8 @@ TEST(Limits, OfValuesAreIncluded) {
         "feed: {hello_timeout: 10ms, heartbeat: 1s, tail_memory: 1MiB, line_max: 4KiB}",
         "feed: {hello_timeout: 1m, heartbeat: 300s, connections_max: 1000000, line_max: 1GiB}",
         "replication: {slot: a}", "replication: {slot: 0_z}", "http: {listen: ''}", "http: {}",
-        "http:", "feed: {listen: '0.0.0.0:1', allow_anonymous: true}", "notify: {mode: off}"})
+        "http:", "feed: {listen: '0.0.0.0:1', allow_anonymous: true}",
+        "feed: {listen: '0.0.0.0:1', tokens_file: t}", "notify: {mode: off}"})
     EXPECT_EQ(Joined(LoadGood(text).violations), "") << text;
 }
 

@@ -1,0 +1,238 @@
+// Tokens: who may read what, and what becomes of consumers when that changes.
+#include "sidecar/feed/tokens.h"
+
+#include <fstream>
+
+#include "sidecar/feed/close_reason.h"
+#include "tests/feed/rig.h"
+
+namespace syncflow::feed {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+// printf %s alpha | sha256sum
+constexpr const char* kAlpha = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
+constexpr const char* kBeta = "f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753";
+
+std::string LineFor(const std::string& name, const std::string& hash, const std::string& rest) {
+  return name + " " + hash + " " + rest + "\n";
+}
+
+// ---- the file ----
+
+TEST(TokensText, FindsATokenByItsHash) {
+  Tokens tokens("# who may read\n\n" + LineFor("one", kAlpha, "todos,notes,todos") +
+                LineFor("\ttwo ", "F" + std::string(kBeta).substr(1), "*\r"));
+  auto one = tokens.Find("alpha");
+  ASSERT_NE(one, nullptr);
+  EXPECT_EQ(one->name, "one");
+  EXPECT_THAT(one->collections, ElementsAre("notes", "todos"));
+  auto two = tokens.Find("beta");
+  ASSERT_NE(two, nullptr);
+  EXPECT_THAT(two->collections, IsEmpty()) << "all";
+  EXPECT_EQ(tokens.Find("alph"), nullptr);
+  EXPECT_EQ(tokens.Find(""), nullptr);
+  EXPECT_EQ(tokens.Find(kAlpha), nullptr) << "knowing the hash is not enough";
+}
+
+TEST(TokensText, AllowsWhatIsListed) {
+  Rights some{"n", {}, {"notes", "todos"}};
+  EXPECT_TRUE(some.Allow({}));
+  EXPECT_TRUE(some.Allow({"todos", "notes"}));
+  EXPECT_FALSE(some.Allow({"todos", "secrets"}));
+  EXPECT_FALSE(some.Allow({""}));
+  EXPECT_THAT(some.Narrow({}), ElementsAre("notes", "todos"));
+  EXPECT_THAT(some.Narrow({"todos"}), ElementsAre("todos"));
+  Rights all{"n", {}, {}};
+  EXPECT_TRUE(all.Allow({"anything"}));
+  EXPECT_THAT(all.Narrow({}), IsEmpty());
+}
+
+struct Wrong {
+  std::string text;
+  const char* sentence;
+};
+
+TEST(TokensText, SaysWhichLineIsWrongAndNothingOfIt) {
+  const Wrong all[] = {
+      {"", "holds no token"},
+      {"# nothing\n", "holds no token"},
+      {"\nsecret\n", "line 2 must be three words"},
+      {LineFor("secret", kAlpha, ""), "line 1 must be three words"},
+      {LineFor("secret", kAlpha, "a b"), "line 1 must be three words"},
+      {LineFor("n", "secret", "*"), "line 1 needs the SHA-256"},
+      {LineFor("n", std::string(kAlpha).substr(1) + "g", "*"), "line 1 needs the SHA-256"},
+      {LineFor("n", kAlpha, "secret,,b"), "line 1 has an empty name"},
+      {LineFor("n", kAlpha, ","), "line 1 has an empty name"},
+      {LineFor("n", kAlpha, "*") + LineFor("n", kBeta, "*"), "line 2 has a name"},
+      {LineFor("n", kAlpha, "*") + LineFor("m", kAlpha, "*"), "line 2 has a token"},
+  };
+  for (const Wrong& one : all) {
+    try {
+      Tokens tokens(one.text);
+      ADD_FAILURE() << one.text;
+    } catch (const std::runtime_error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(one.sentence)) << one.text;
+      EXPECT_THAT(error.what(), Not(HasSubstr("secret")));
+    }
+  }
+}
+
+// ---- the feed ----
+
+class Guarded : public FeedRig {
+ protected:
+  Guarded() { options_.tokens_file = journal_options_.directory.string() + "-tokens"; }
+  ~Guarded() override { std::filesystem::remove(options_.tokens_file); }
+
+  // In place of the old one, as whoever mounts secrets does it.
+  void Write(const std::string& text) const {
+    std::ofstream(options_.tokens_file + "-new") << text;
+    std::filesystem::rename(options_.tokens_file + "-new", options_.tokens_file);
+  }
+  void StartWith(const std::string& text) {
+    Write(text);
+    Start();
+  }
+  void CommitTo(const std::string& collection, uint64_t commit) {
+    replication::Change change;
+    change.operation = {"op", "insert", collection, "doc-1", "1", 1, "client-1", false, "{}"};
+    change.commit_lsn = replication::Lsn(commit);
+    Encoder encoder(epoch_, 64 << 20);
+    encoder.Encode(change);
+    journal_->Append({replication::Lsn(commit), 0}, encoder.Finish(true));
+    journal_->Flush(replication::Lsn(commit + 8));
+  }
+  static std::string With(const std::string& token) { return R"(,"token":")" + token + "\""; }
+  static void ExpectRefused(Consumer& consumer, const std::string& code) {
+    EXPECT_THAT(consumer.Line(), StartsWith(R"({"type":"error","code":")" + code +
+                                            R"(","fatal":true,"retry":false)"));
+    EXPECT_EQ(consumer.Line(), "") << "the end";
+  }
+};
+
+TEST_F(Guarded, NothingWithoutAToken) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer silent(feed_->port());
+  silent.EndInput();
+  ExpectRefused(silent, "auth_required");
+  Consumer without(feed_->port());
+  without.Hello();
+  ExpectRefused(without, "auth_required");
+  Consumer wrong(feed_->port());
+  wrong.Hello(With("beta"));
+  ExpectRefused(wrong, "auth_failed");
+  Wait([this] { return Closed(static_cast<size_t>(CloseReason::kNotAllowed)) == 3; });
+}
+
+TEST_F(Guarded, SlowHelloIsWaitedFor) {
+  options_.hello_timeout = std::chrono::milliseconds(10);
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer consumer(feed_->port());
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  consumer.Hello(With("alpha"));
+  EXPECT_THAT(consumer.Line(), StartsWith(R"({"type":"hello")"));
+}
+
+TEST_F(Guarded, EachHelloNeedsItsToken) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha"));
+  consumer.LineOf("live");
+  consumer.Hello();
+  ExpectRefused(consumer, "auth_required");
+}
+
+TEST_F(Guarded, RefusedHelloTakesNoNameAway) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer holder(feed_->port());
+  holder.Hello(With("alpha") + R"(,"name":"billing")");
+  holder.LineOf("live");
+  Consumer thief(feed_->port());
+  thief.Hello(With("beta") + R"(,"name":"billing")");
+  ExpectRefused(thief, "auth_failed");
+  CommitTo("todos", 0x2000);
+  EXPECT_EQ(CursorOf(holder.LineOf("change")), CursorText(0x2000));
+}
+
+TEST_F(Guarded, OnlyTheCollectionsOfTheToken) {
+  StartWith(LineFor("one", kAlpha, "todos,notes"));
+  Consumer all(feed_->port());
+  all.Hello(With("alpha"));
+  EXPECT_THAT(all.Line(), HasSubstr(R"("collections":["notes","todos"])"));
+  Consumer some(feed_->port());
+  some.Hello(With("alpha") + R"(,"collections":["notes"])");
+  EXPECT_THAT(some.Line(), HasSubstr(R"("collections":["notes"])"));
+  Consumer other(feed_->port());
+  other.Hello(With("alpha") + R"(,"collections":["notes","salaries"])");
+  ExpectRefused(other, "forbidden_collection");
+  CommitTo("salaries", 0x2000);
+  CommitTo("todos", 0x2008);
+  CommitTo("notes", 0x2010);
+  EXPECT_EQ(CursorOf(all.LineOf("change")), CursorText(0x2008));
+  EXPECT_EQ(CursorOf(all.LineOf("change")), CursorText(0x2010));
+  EXPECT_EQ(CursorOf(some.LineOf("change")), CursorText(0x2010));
+}
+
+TEST_F(Guarded, TokenThatIsGoneEndsItsConsumers) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  Consumer one(feed_->port());
+  one.Hello(With("alpha"));
+  one.LineOf("live");
+  Consumer two(feed_->port());
+  two.Hello(With("beta"));
+  two.LineOf("live");
+  Write(LineFor("two", kBeta, "*"));
+  ExpectRefused(one, "auth_failed");
+  CommitTo("todos", 0x2000);
+  EXPECT_EQ(CursorOf(two.LineOf("change")), CursorText(0x2000)) << "others are not disturbed";
+}
+
+TEST_F(Guarded, OtherRightsMeanComeAgain) {
+  StartWith(LineFor("one", kAlpha, "todos"));
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha"));
+  consumer.LineOf("live");
+  Write(LineFor("one", kAlpha, "todos,notes"));
+  std::string bye = consumer.Line();
+  EXPECT_THAT(bye, StartsWith(R"({"type":"bye","code":"rights_changed","cursor":")"));
+  EXPECT_EQ(consumer.Line(), "");
+  CommitTo("notes", 0x2000);
+  Consumer again(feed_->port());
+  again.Hello(With("alpha") + R"(,"from":")" + CursorOf(bye) + "\"");
+  EXPECT_EQ(CursorOf(again.LineOf("change")), CursorText(0x2000));
+}
+
+TEST_F(Guarded, FileThatCannotBeUnderstoodChangesNothing) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha") + R"(,"heartbeat":1)");
+  consumer.LineOf("live");
+  Write("nonsense\n");
+  for (int beats = 0; beats < 3; ++beats) consumer.LineOf("heartbeat");
+  Consumer another(feed_->port());
+  another.Hello(With("alpha"));
+  EXPECT_THAT(another.Line(), StartsWith(R"({"type":"hello")"));
+  Write(LineFor("one", kBeta, "*"));
+  EXPECT_THAT(consumer.LineOf("error"), HasSubstr("auth_failed"));
+}
+
+TEST_F(Guarded, NeitherMissingNorWrongFileAtTheStart) {
+  EXPECT_THROW(StartUnbound(), std::runtime_error);
+  Write("nonsense\n");
+  EXPECT_THROW(StartUnbound(), std::runtime_error);
+}
+
+TEST_F(Guarded, ListensWhereOthersCanConnect) {
+  options_.listen = "0.0.0.0:0";
+  StartWith(LineFor("one", kAlpha, "*"));
+  EXPECT_GT(feed_->port(), 0);
+}
+
+}  // namespace
+}  // namespace syncflow::feed
