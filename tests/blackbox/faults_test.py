@@ -135,14 +135,21 @@ class Faults(Case):
         self.begin()
         for number in range(3):
             self.commit(self.server, f"round{number}", rows=100)
-            victim = psycopg2.connect(self.server.server.url)
+            victim, witness = self.server.connect(), self.server.connect()
             os.kill(victim.get_backend_pid(), signal.SIGKILL)
+
+            def ended():
+                try:
+                    witness.cursor().execute("SELECT 1")
+                except psycopg2.OperationalError:
+                    return True
 
             def recovered():
                 try:
                     return self.server.execute("SELECT 1")
                 except psycopg2.OperationalError:
                     return None
+            wait_until(ended, "the server to notice")
             wait_until(recovered, "crash recovery")
         self.commit(self.server, "after")
         self.assert_whole()
