@@ -12,7 +12,8 @@ namespace {
 constexpr int kLimitMax = 10'000;
 
 // A loose index scan finds each client once; of each, only what is beyond the given clock is read
-// (with idx_ops_clock; else all of its operations up to `since`).
+// (with idx_ops_clock; else all of its operations up to `since`). Clients take over the whole clock
+// of what they are given: the sum of its counters puts everything that it covers before it.
 Statement LateOperations(const std::string& schema, const ChangesRequest& request) {
   TextArray clients, counters;
   for (const auto& [client, counter] : request.vector_clock->counters()) {
@@ -30,7 +31,8 @@ Statement LateOperations(const std::string& schema, const ChangesRequest& reques
               kOperationColumns + " FROM seen CROSS JOIN LATERAL (SELECT * FROM " + schema +
               ".operations o WHERE o.client_id = seen.client AND o.vector_clock -> o.client_id > "
               "seen.counter AND o.timestamp <= $1 ORDER BY o.vector_clock -> o.client_id, "
-              "o.timestamp LIMIT $4) late ORDER BY client_id, vector_clock -> client_id, "
+              "o.timestamp LIMIT $4) late ORDER BY (SELECT sum(value::numeric) FROM "
+              "jsonb_each(vector_clock) WHERE jsonb_typeof(value) = 'number'), client_id, "
               "timestamp LIMIT $4",
           {std::to_string(request.since), std::move(clients).Take(), std::move(counters).Take(),
            std::to_string(request.limit)}};

@@ -21,7 +21,7 @@ struct ChangesRequest {
   std::optional<VectorClock> vector_clock;
 };
 
-// Late operations first, each client's in the order of its counters; then those after `since`, by
+// Late operations first, each behind those that its clock covers; then those after `since`, by
 // timestamp and id; all as of one moment. At most `limit` together, but a group of equal timestamps
 // is always complete, since the next call begins after it.
 //

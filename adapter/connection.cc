@@ -562,6 +562,24 @@ Result Connection::Execute(const std::string& sql) {
   return Result(state_->Collect(Clock::now() + state_->timeout).release());
 }
 
+void Connection::ForEachRow(const std::string& sql,
+                            const std::function<void(const Result& row)>& take) {
+  RefuseNul(sql);
+  state_->Check(PQsendQuery(state_->handle, sql.c_str()));
+  state_->Check(PQsetSingleRowMode(state_->handle));
+  while (AnyResult next = state_->NextResult(Clock::now() + state_->timeout)) {
+    switch (PQresultStatus(next.get())) {
+      case PGRES_SINGLE_TUPLE:
+        take(Result(next.release()));
+        break;
+      case PGRES_TUPLES_OK:  // the end
+        break;
+      default:
+        throw Error(state_->FromResult(next.get()));
+    }
+  }
+}
+
 std::vector<Result> Connection::Pipeline(const std::vector<Statement>& statements) {
   return state_->RunPipeline(statements);
 }

@@ -89,6 +89,10 @@ class Connection {
   // One or several statements without parameters, by the simple protocol (the only one a walsender
   // takes). The result is the last one's.
   Result Execute(const std::string& sql);
+  // One statement without parameters, whose rows come one by one: any number of them takes the
+  // memory of one. Each may take as long as the timeout. When `take` throws, the connection is of
+  // no use any more.
+  void ForEachRow(const std::string& sql, const std::function<void(const Result& row)>& take);
   // Sends all statements and waits for all results, in one round trip; results in their order. Each
   // sql is prepared once for the connection, so there should be few different ones. The first
   // error is thrown, and the server has skipped what followed; a transaction begun here stays open

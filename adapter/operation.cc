@@ -3,6 +3,8 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -13,42 +15,52 @@ namespace {
 
 using Json = nlohmann::json;
 
-const Json& Member(const Json& object, const char* key) {
-  auto found = object.find(key);
-  if (found == object.end())
-    throw std::invalid_argument(std::string("the operation has no '") + key + "'");
-  return *found;
+using Members = std::map<std::string, std::string_view, std::less<>>;
+
+// As they were written: what is deeply nested or large is read by nobody who need not. The last
+// member of a name counts, as for jsonb.
+Members MembersOf(std::string_view json) {
+  size_t begin = json.find_first_not_of(" \t\r\n");
+  if (begin == json.npos || json[begin] != '{' || !Json::accept(json))
+    throw std::invalid_argument("the operation is no JSON object");
+  Members members;
+  for (auto& [name, value] : RawMembers(json)) members[name] = value;
+  return members;
 }
 
-std::string Text(const Json& object, const char* key) {
-  const Json& value = Member(object, key);
+std::string_view Raw(const Members& members, const char* key) {
+  auto found = members.find(key);
+  if (found == members.end())
+    throw std::invalid_argument(std::string("the operation has no '") + key + "'");
+  return found->second;
+}
+
+// Null for an object or array.
+Json Scalar(const Members& members, const char* key) {
+  std::string_view raw = Raw(members, key);
+  return raw.starts_with('{') || raw.starts_with('[') ? Json() : Json::parse(raw);
+}
+
+std::string Text(const Members& members, const char* key) {
+  Json value = Scalar(members, key);
   if (!value.is_string())
     throw std::invalid_argument(std::string("the operation's '") + key + "' is no string");
   return value.get<std::string>();
 }
 
-int64_t Integer(const Json& object, const char* key) {
-  const Json& value = Member(object, key);
+int64_t Integer(const Members& members, const char* key) {
+  Json value = Scalar(members, key);
   bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX;
   if (!value.is_number_integer() || !fits)
     throw std::invalid_argument(std::string("the operation's '") + key + "' is no whole number");
   return value.get<int64_t>();
 }
 
-bool Flag(const Json& object, const char* key) {
-  const Json& value = Member(object, key);
+bool Flag(const Members& members, const char* key) {
+  Json value = Scalar(members, key);
   if (!value.is_boolean())
     throw std::invalid_argument(std::string("the operation's '") + key + "' is not true or false");
   return value.get<bool>();
-}
-
-// As it was written; the last member of a name counts, as for jsonb.
-std::string_view RawMember(std::string_view json, std::string_view name) {
-  std::string_view found;
-  for (const RawJsonMember& member : RawMembers(json)) {
-    if (member.name == name) found = member.value;
-  }
-  return found;
 }
 
 void AppendInteger(std::string& out, int64_t value) {
@@ -136,18 +148,17 @@ void AppendOperationJson(std::string& out, const OperationView& operation) {
 }
 
 Operation Operation::FromJson(std::string_view json) {
-  Json parsed = Json::parse(json, nullptr, false);
-  if (!parsed.is_object()) throw std::invalid_argument("the operation is no JSON object");
+  Members members = MembersOf(json);
   Operation operation;
-  operation.id = Text(parsed, "id");
-  operation.type = Text(parsed, "type");
-  operation.collection = Text(parsed, "collection");
-  operation.doc_id = Text(parsed, "docId");
-  if (parsed.contains("data")) operation.data = WithoutSpace(RawMember(json, "data"));
-  operation.timestamp = Integer(parsed, "timestamp");
-  operation.client_id = Text(parsed, "clientId");
-  operation.synced = Flag(parsed, "synced");
-  operation.vector_clock = VectorClock::FromJson(Member(parsed, "vectorClock").dump());
+  operation.id = Text(members, "id");
+  operation.type = Text(members, "type");
+  operation.collection = Text(members, "collection");
+  operation.doc_id = Text(members, "docId");
+  if (members.contains("data")) operation.data = WithoutSpace(Raw(members, "data"));
+  operation.timestamp = Integer(members, "timestamp");
+  operation.client_id = Text(members, "clientId");
+  operation.synced = Flag(members, "synced");
+  operation.vector_clock = VectorClock::FromJson(Raw(members, "vectorClock"));
   return operation;
 }
 

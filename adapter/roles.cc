@@ -23,7 +23,8 @@ std::vector<std::string> RoleStatements(const Connection& connection, const std:
       CreateUnlessThere(kCompact, "NOLOGIN"),
       "GRANT USAGE ON SCHEMA " + quoted + " TO " + all,
       "GRANT SELECT ON " + quoted + ".operations TO " + all,
-      "GRANT SELECT ON " + quoted + ".documents TO " + kRead,
+      // For snapshots.
+      "GRANT SELECT ON " + quoted + ".documents TO " + kStream + ", " + kRead,
       "GRANT DELETE ON " + quoted + ".operations TO " + kCompact,
       // FOR UPDATE SKIP LOCKED, which lets writers pass, asks for it on some column.
       "GRANT UPDATE (synced) ON " + quoted + ".operations TO " + kCompact,

@@ -50,10 +50,19 @@ BEGIN
 END;
 )";
 
-constexpr struct {
+struct Index {
   const char* name;
   const char* on;  // after the schema
-} kIndexes[] = {
+};
+
+// In the order of ExtraIndex.
+constexpr Index kExtraIndexes[] = {
+    {"idx_docs_data", ".documents USING gin (data jsonb_path_ops)"},
+    {"idx_ops_clock", ".operations (client_id, (vector_clock -> client_id))"},
+    {"idx_ops_document", ".operations (collection, doc_id, timestamp, id)"},
+};
+
+constexpr Index kIndexes[] = {
     {"idx_ops_timestamp", ".operations (timestamp, synced)"},
     {"idx_ops_client", ".operations (client_id, timestamp)"},
     {"idx_docs_collection", ".documents (collection)"},
@@ -199,8 +208,7 @@ void CreateSchema(Connection& connection, const std::string& schema, NotifyMode 
 }
 
 void CreateIndexConcurrently(Connection& connection, const std::string& schema, ExtraIndex index) {
-  bool data = index == ExtraIndex::kDocumentData;
-  std::string name = data ? "idx_docs_data" : "idx_ops_clock";
+  std::string name = kExtraIndexes[static_cast<size_t>(index)].name;
   std::string quoted = connection.QuoteIdentifier(schema);
   Result found = connection.Query(
       "SELECT i.indisvalid FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = "
@@ -210,8 +218,7 @@ void CreateIndexConcurrently(Connection& connection, const std::string& schema, 
   if (found.rows() > 0 && found.Get(0, 0) == "t") return;
   if (found.rows() > 0) connection.Execute("DROP INDEX CONCURRENTLY " + quoted + "." + name);
   connection.Execute("CREATE INDEX CONCURRENTLY " + name + " ON " + quoted +
-                     (data ? ".documents USING gin (data jsonb_path_ops)"
-                           : ".operations (client_id, (vector_clock -> client_id))"));
+                     kExtraIndexes[static_cast<size_t>(index)].on);
 }
 
 bool HasSchema(Connection& connection, const std::string& schema) {

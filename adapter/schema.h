@@ -22,8 +22,9 @@ void CreateSchema(Connection& connection, const std::string& schema, NotifyMode 
 
 // Beyond SyncFlow's own; each makes one kind of question fast and every write a little dearer.
 enum class ExtraIndex {
-  kDocumentData,    // idx_docs_data: filters with $eq, a GIN index on documents.data
-  kOperationClock,  // idx_ops_clock: getChanges with a vector clock
+  kDocumentData,       // idx_docs_data: filters with $eq, a GIN index on documents.data
+  kOperationClock,     // idx_ops_clock: getChanges with a vector clock
+  kOperationDocument,  // idx_ops_document: compact with keep_last
 };
 
 // Builds the index without holding up writers, which takes as long as reading the table twice: the

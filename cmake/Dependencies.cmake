@@ -21,6 +21,13 @@ add_library(civetweb INTERFACE)
 target_include_directories(civetweb SYSTEM INTERFACE ${CIVETWEB_INCLUDE})
 target_link_libraries(civetweb INTERFACE ${CIVETWEB_LIBRARY} Threads::Threads ${CMAKE_DL_LIBS})
 
+# Debian's cctz has neither a CMake package nor one for pkg-config.
+find_path(CCTZ_INCLUDE cctz/time_zone.h REQUIRED)
+find_library(CCTZ_LIBRARY cctz REQUIRED)
+add_library(cctz INTERFACE)
+target_include_directories(cctz SYSTEM INTERFACE ${CCTZ_INCLUDE})
+target_link_libraries(cctz INTERFACE ${CCTZ_LIBRARY})
+
 # Standalone Asio is headers only. Whether 1.22 uses aligned_alloc depends on what a source file includes before it: two
 # files could disagree on how a block is freed, so it is switched off for all.
 find_path(ASIO_INCLUDE asio.hpp REQUIRED)

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "config/job_options.h"
 #include "config/options.h"
 #include "config/suggest.h"
 #include "config/text.h"
@@ -16,6 +17,9 @@ namespace {
 constexpr size_t kComplaintsMax = 100;
 constexpr size_t kKeyMax = 40;
 constexpr size_t kValueMax = 80;
+constexpr size_t kCollectionMax = 128;
+constexpr const char* kCompaction = "compaction";
+constexpr const char* kJobs = "compaction.jobs";
 
 using Kind = Node::Kind;
 
@@ -27,9 +31,15 @@ std::string Named(const std::string& prefix, const std::string& word) {
 }
 
 // Never a secret; callers give the text before substitution, as a variable could hold one.
+std::string Shown(const std::string& text) {
+  return text.size() <= kValueMax && IsOneLineOfText(text) ? ", not '" + text + "'" : "";
+}
 std::string Shown(const Option& option, const std::string& text) {
-  bool shown = !option.secret && text.size() <= kValueMax && IsOneLineOfText(text);
-  return shown ? ", not '" + text + "'" : "";
+  return option.secret ? "" : Shown(text);
+}
+
+bool IsWithin(const std::string& section, const std::string& outer) {
+  return section == outer || section.starts_with(outer + ".");
 }
 
 class Interpreter {
@@ -70,12 +80,16 @@ class Interpreter {
   void ReadTop(const Node& key, const Node& value) {
     const std::string& name = key.text;
     if (name == "version") return ReadVersion(key, value);
-    if (!IsSection(name))
+    if (name != kCompaction && (!IsSection(name) || name.find('.') != name.npos))
       return Complain(key.place, "unknown section" + Named("", name) + SuggestSection(name));
+    ReadSection(name, key, value);
+  }
+
+  void ReadSection(const std::string& name, const Node& key, const Node& value) {
     places_[name] = key.place;
-    if (value.kind == Kind::kMap) return ReadSection(name, value);
+    if (value.kind == Kind::kMap) return ReadSettings(name, value);
     if (value.kind == Kind::kEmpty) return;
-    BreakAll([&](const Option& option) { return option.section == name; });
+    BreakAll([&](const Option& option) { return IsWithin(option.section, name); });
     if (value.kind == Kind::kUnread) return;
     Complain(value.place, "'" + name + "' must be a map of settings");
   }
@@ -88,12 +102,17 @@ class Interpreter {
     if (version.text != "1") Complain(place, "version must be 1, the only one there is");
   }
 
-  void ReadSection(const std::string& section, const Node& map) {
+  void ReadSettings(const std::string& section, const Node& map) {
     std::map<std::string, Place> seen;
     for (const auto& [key, value] : map.entries) {
       if (!TakeKey(key, seen)) continue;
+      std::string name = section + "." + key.text;
       if (const Option* option = FindOption(section, key.text)) {
         ReadValue(*option, key, value);
+      } else if (name == kJobs) {
+        ReadJobs(key, value);
+      } else if (IsSection(name)) {
+        ReadSection(name, key, value);
       } else {
         Complain(key.place,
                  "unknown key" + Named(section + ".", key.text) + SuggestKey(section, key.text));
@@ -120,9 +139,7 @@ class Interpreter {
     if (value.kind == Kind::kScalar) return SetValue(option, value);
     broken_.insert(option.name());
     if (value.kind == Kind::kUnread) return;
-    Complain(places_[option.name()],
-             option.name() + (empty ? " has no value: give one, or leave the line out"
-                                    : " must be a single value"));
+    Complain(places_[option.name()], option.name() + Unfit(empty));
   }
 
   void SetValue(const Option& option, const Node& value) {
@@ -136,6 +153,107 @@ class Interpreter {
     if (violation.empty()) return;
     broken_.insert(option.name());
     Complain(value.place, option.name() + violation);
+  }
+
+  // ---- jobs ----
+
+  void ReadJobs(const Node& key, const Node& value) {
+    out_.origins[kJobs] = "file";
+    if (value.kind == Kind::kUnread) return;
+    if (value.kind != Kind::kList) {
+      return Complain(
+          value.kind == Kind::kEmpty ? key.place : value.place,
+          std::string(kJobs) + " must be a list of jobs, each beginning with '- name:'");
+    }
+    std::map<std::string, Place> names;
+    for (const auto& [item, none] : value.entries) {
+      if (item.kind == Kind::kMap) {
+        ReadJob(item, names);
+      } else if (item.kind != Kind::kUnread) {
+        Complain(item.place, std::string(kJobs) + ": a job must be a map of settings");
+      }
+    }
+  }
+
+  void ReadJob(const Node& map, std::map<std::string, Place>& names) {
+    CompactionJob& job = out_.settings.compaction.jobs.emplace_back();
+    std::map<std::string, Place> seen;
+    std::vector<std::string> given;
+    size_t complaints_before = complaints_.size();
+    for (const auto& [key, value] : map.entries) {
+      if (!TakeKey(key, seen)) continue;
+      given.push_back(key.text);
+      if (key.text == kCollections) {
+        ReadCollections(job, key, value);
+      } else if (const JobOption* option = FindJobOption(key.text)) {
+        ReadJobValue(*option, job, key, value);
+      } else {
+        Complain(key.place, "unknown key" + Named(std::string(kJobs) + ".", key.text) +
+                                SuggestJobKey(key.text));
+      }
+    }
+    if (!document_.whole) return;
+    bool right = complaints_.size() == complaints_before;
+    auto sentences = FindJobGaps(given);
+    if (right && sentences.empty()) sentences = FindJobConflicts(job);
+    for (const std::string& sentence : sentences)
+      Complain(map.place, std::string(kJobs) + ": " + sentence);
+    auto [first, is_new] = names.emplace(job.name, map.place);
+    if (is_new || job.name.empty()) return;
+    Complain(seen["name"], std::string(kJobs) + ": the name '" + job.name +
+                               "' stands here a second time, after the job in line " +
+                               std::to_string(first->second.line));
+  }
+
+  void ReadJobValue(const JobOption& option, CompactionJob& job, const Node& key,
+                    const Node& value) {
+    std::string name = std::string(kJobs) + "." + option.key;
+    auto text = Single(name, key, value);
+    if (!text) return;
+    if (auto expected = option.set(job, *text)) {
+      Complain(value.place, name + " " + *expected + (option.explains ? "" : Shown(value.text)));
+    }
+  }
+
+  void ReadCollections(CompactionJob& job, const Node& key, const Node& value) {
+    std::string name = std::string(kJobs) + "." + kCollections;
+    if (value.kind == Kind::kUnread) return;
+    if (value.kind != Kind::kMap) {
+      return Complain(value.kind == Kind::kEmpty ? key.place : value.place,
+                      name + " must be a map of collections, like {drafts: 7d, audit: never}");
+    }
+    std::map<std::string, Place> seen;
+    for (const auto& [collection, age] : value.entries) {
+      if (!TakeKey(collection, seen)) continue;
+      bool named = !collection.text.empty() && collection.text.size() <= kCollectionMax &&
+                   IsOneLineOfText(collection.text);
+      if (!named) {
+        Complain(collection.place, name + " must be named with 1 to 128 bytes on one line");
+        continue;
+      }
+      auto text = Single(name, collection, age);
+      if (!text) continue;
+      if (auto expected = SetAge(job.collections[collection.text], *text))
+        Complain(age.place, name + " " + *expected + Shown(age.text));
+    }
+  }
+
+  // The text of a single value; nullopt after a complaint.
+  std::optional<std::string> Single(const std::string& name, const Node& key, const Node& value) {
+    if (value.kind == Kind::kUnread) return std::nullopt;
+    if (value.kind != Kind::kScalar) {
+      bool empty = value.kind == Kind::kEmpty;
+      Complain(empty ? key.place : value.place, name + Unfit(empty));
+      return std::nullopt;
+    }
+    Substituted text = Resolve(value.text);
+    if (!text.violation) return text.text;
+    Complain(value.place, name + ": " + *text.violation);
+    return std::nullopt;
+  }
+
+  static const char* Unfit(bool empty) {
+    return empty ? " has no value: give one, or leave the line out" : " must be a single value";
   }
 
   template <typename Which>
@@ -186,7 +304,7 @@ class Interpreter {
         return of_environment_.push_back(variables_[name] + ": " + sentence);
       if (places_.contains(name)) return Complain(places_[name], sentence);
     }
-    Complain(places_[first.substr(0, first.find('.'))], sentence);
+    Complain(places_[first.substr(0, first.rfind('.'))], sentence);
   }
 
   // ---- what is reported ----

@@ -133,7 +133,7 @@ void Parse(std::string_view text, Document& document) {
     YAML::Parser parser(in);
     while (parser.HandleNextDocument(builder)) continue;
   } catch (const YAML::DeepRecursion& error) {
-    throw Stop{PlaceOf(error.mark), "this is nested too deeply: settings have two levels"};
+    throw Stop{PlaceOf(error.mark), "this is nested too deeply: settings have few levels"};
   } catch (const YAML::Exception& error) {
     throw Stop{PlaceOf(error.mark), SentenceOf(error, text)};
   }

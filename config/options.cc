@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <type_traits>
 #include <utility>
 
 #include "config/address.h"
+#include "config/kinds.h"
 #include "config/text.h"
 #include "config/units.h"
 
 namespace syncflow::config {
 namespace {
 
-using std::chrono::duration_cast;
 using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
@@ -22,110 +21,6 @@ using std::chrono::seconds;
 constexpr uint64_t kKiB = 1ull << 10;
 constexpr uint64_t kMiB = 1ull << 20;
 constexpr uint64_t kGiB = 1ull << 30;
-
-// ---- what a value may be: each reads a text, or says in `expects` what would have fitted ----
-
-struct Line {
-  using Value = std::string;
-  bool (*fits)(const std::string&) = [](const std::string&) { return true; };
-  std::string expects = "must be one line of text without control characters";
-
-  std::optional<Value> Read(const std::string& text) const {
-    if (!IsOneLineOfText(text) || !fits(text)) return std::nullopt;
-    return text;
-  }
-  std::string Write(const Value& value) const { return value; }
-};
-
-struct Hidden {
-  using Value = Secret;
-  std::string expects = Line{}.expects;
-
-  std::optional<Value> Read(const std::string& text) const {
-    if (!IsOneLineOfText(text)) return std::nullopt;
-    return Secret(text);
-  }
-  std::string Write(const Value& value) const { return value.empty() ? "" : "***"; }
-};
-
-struct Flag {
-  using Value = bool;
-  std::string expects = "must be true or false";
-
-  std::optional<Value> Read(const std::string& text) const {
-    if (text != "true" && text != "false") return std::nullopt;
-    return text == "true";
-  }
-  std::string Write(Value value) const { return value ? "true" : "false"; }
-};
-
-struct Count {
-  using Value = uint32_t;
-  Value least;
-  Value most;
-  std::string expects =
-      "must be a whole number from " + std::to_string(least) + " to " + std::to_string(most);
-
-  std::optional<Value> Read(const std::string& text) const {
-    auto value = ParseCount(text);
-    if (!value || *value < least || *value > most) return std::nullopt;
-    return static_cast<Value>(*value);
-  }
-  std::string Write(Value value) const { return std::to_string(value); }
-};
-
-struct Size {
-  using Value = uint64_t;
-  Value least;
-  Value most;
-  std::string expects =
-      "must be a size like 64MiB, from " + FormatSize(least) + " to " + FormatSize(most);
-
-  std::optional<Value> Read(const std::string& text) const {
-    auto value = ParseSize(text);
-    return value && *value >= least && *value <= most ? value : std::nullopt;
-  }
-  std::string Write(Value value) const { return FormatSize(value); }
-};
-
-// T is the type of the setting: milliseconds or seconds.
-template <typename T>
-struct Duration {
-  using Value = T;
-  Value least;
-  Value most;
-  std::string expects = "must be a duration like 30s, from " + FormatDuration(least) + " to " +
-                        FormatDuration(most) +
-                        (std::is_same_v<T, seconds> ? ", in whole seconds" : "");
-
-  std::optional<Value> Read(const std::string& text) const {
-    auto value = ParseDuration(text);
-    bool whole = value && duration_cast<T>(*value) == *value;
-    if (!whole || *value < least || *value > most) return std::nullopt;
-    return duration_cast<T>(*value);
-  }
-  std::string Write(Value value) const { return FormatDuration(value); }
-};
-
-// `names` in the order of the enumeration.
-template <typename T>
-struct Choice {
-  using Value = T;
-  std::vector<std::string> names;
-  std::string expects = "must be one of: " + Joined();
-
-  std::string Joined() const {
-    std::string all;
-    for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
-    return all;
-  }
-  std::optional<Value> Read(const std::string& text) const {
-    auto found = std::find(names.begin(), names.end(), text);
-    if (found == names.end()) return std::nullopt;
-    return static_cast<Value>(found - names.begin());
-  }
-  std::string Write(Value value) const { return names[static_cast<size_t>(value)]; }
-};
 
 Line Slot() {
   return {[](const std::string& text) {
@@ -158,11 +53,8 @@ Line AddressOrNone() {
 template <typename Section, typename Kind>
 Option Row(Section Settings::*section, typename Kind::Value Section::*member, Kind kind) {
   Option option;
-  option.set = [=](Settings& settings, const std::string& text) -> std::optional<std::string> {
-    auto value = kind.Read(text);
-    if (!value) return kind.expects;
-    settings.*section.*member = std::move(*value);
-    return std::nullopt;
+  option.set = [section, set = Setter(member, kind)](Settings& settings, const std::string& text) {
+    return set(settings.*section, text);
   };
   option.get = [=](const Settings& settings) { return kind.Write(settings.*section.*member); };
   option.secret = std::is_same_v<Kind, Hidden>;
@@ -186,7 +78,9 @@ std::vector<Option> MakeOptions() {
   auto replication = In("replication", &Settings::replication);
   auto journal = In("journal", &Settings::journal);
   auto feed = In("feed", &Settings::feed);
+  auto feed_tls = In("feed.tls", &Settings::feed_tls);
   auto http = In("http", &Settings::http);
+  auto sync_api = In("sync_api", &Settings::sync_api);
   auto notify = In("notify", &Settings::notify);
   auto log = In("log", &Settings::log);
   return {
@@ -194,6 +88,7 @@ std::vector<Option> MakeOptions() {
       postgres("password_file", &Postgres::password_file, Line{}),
       postgres("schema", &Postgres::schema, Identifier()),
       postgres("initialize", &Postgres::initialize, Flag{}),
+      postgres("pool_max", &Postgres::pool_max, Count{1, 1000}),
       replication("slot", &Replication::slot, Slot()),
       replication("plugin", &Replication::plugin, Choice<Plugin>{{"auto", "wal2json", "pgoutput"}}),
       replication("publication", &Replication::publication, Identifier()),
@@ -214,7 +109,13 @@ std::vector<Option> MakeOptions() {
       feed("line_max", &Feed::line_max, Size{4 * kKiB, kGiB}),
       feed("allow_anonymous", &Feed::allow_anonymous, Flag{}),
       feed("tokens_file", &Feed::tokens_file, Line{}),
+      feed_tls("certificate", &FeedTls::certificate, Line{}),
+      feed_tls("key", &FeedTls::key, Line{}),
+      feed_tls("client_ca", &FeedTls::client_ca, Line{}),
       http("listen", &Http::listen, AddressOrNone()),
+      http("token_file", &Http::token_file, Line{}),
+      sync_api("listen", &SyncApi::listen, AddressOrNone()),
+      sync_api("allow_anonymous", &SyncApi::allow_anonymous, Flag{}),
       notify("mode", &Notify::mode, Choice<NotifyMode>{{"trigger", "off"}}),
       notify("watch", &Notify::watch, Flag{}),
       log("level", &Log::level, Choice<LogLevel>{{"debug", "info", "warning", "error"}}),
@@ -226,7 +127,8 @@ std::vector<Option> MakeOptions() {
 
 std::string Option::environment_name() const {
   std::string out = "SYNCFLOW_" + section + "_" + key;
-  for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  for (char& c : out)
+    c = c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return out;
 }
 
@@ -261,13 +163,36 @@ std::vector<Conflict> FindConflicts(const Settings& settings) {
                        " and must be 2 to 8192 times journal.segment_size, which is " +
                        FormatSize(settings.journal.segment_size)});
   }
-  bool guarded = settings.feed.allow_anonymous || !settings.feed.tokens_file.empty();
+  const FeedTls& tls = settings.feed_tls;
+  if (tls.certificate.empty() != tls.key.empty()) {
+    bool lacks_key = tls.key.empty();
+    out.push_back({{lacks_key ? "feed.tls.key" : "feed.tls.certificate", "feed.tls.certificate",
+                    "feed.tls.key"},
+                   std::string("is missing: TLS needs feed.tls.certificate and feed.tls.key")});
+  }
+  if (!tls.client_ca.empty() && tls.certificate.empty()) {
+    out.push_back(
+        {{"feed.tls.client_ca"},
+         "asks consumers for certificates, which needs TLS: give feed.tls.certificate and "
+         "feed.tls.key"});
+  }
+  bool guarded =
+      settings.feed.allow_anonymous || !settings.feed.tokens_file.empty() || !tls.client_ca.empty();
   if (!IsLoopback(settings.feed.listen) && !guarded) {
-    out.push_back({{"feed.listen", "feed.tokens_file", "feed.allow_anonymous"},
-                   settings.feed.listen +
+    out.push_back(
+        {{"feed.listen", "feed.tokens_file", "feed.allow_anonymous", "feed.tls.client_ca"},
+         settings.feed.listen +
+             " can be reached from other machines, and nobody would be asked who they "
+             "are: give feed.tokens_file or feed.tls.client_ca, listen on 127.0.0.1, or "
+             "set feed.allow_anonymous: true"});
+  }
+  const SyncApi& sync = settings.sync_api;
+  if (!sync.listen.empty() && !IsLoopback(sync.listen) && !sync.allow_anonymous) {
+    out.push_back({{"sync_api.listen", "sync_api.allow_anonymous"},
+                   sync.listen +
                        " can be reached from other machines, and nobody would be asked who they "
-                       "are: give feed.tokens_file, listen on 127.0.0.1, or set "
-                       "feed.allow_anonymous: true"});
+                       "are: listen on 127.0.0.1 behind something that asks, or set "
+                       "sync_api.allow_anonymous: true"});
   }
   return out;
 }

@@ -12,7 +12,7 @@
 namespace syncflow::config {
 
 struct Option {
-  std::string section;
+  std::string section;  // with dots where one lies inside another: feed.tls
   std::string key;
   // Sets the value; a sentence (beginning with what it must be) when the text does not fit.
   std::function<std::optional<std::string>(Settings&, const std::string&)> set;

@@ -4,7 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "config/secret.h"
 
@@ -22,6 +25,9 @@ struct Postgres {
   // At start, create what is missing of the tables, indexes and trigger, as SyncFlow does. false:
   // somebody else does, for example `syncflow-sidecar init` as a role that may.
   bool initialize = true;
+  // Connections for the clients of the sync API, 1 to 1000; opened when they are needed. ?max=N of
+  // the url goes before it.
+  uint32_t pool_max = 10;
 };
 
 enum class Plugin { kAuto, kWal2Json, kPgOutput };
@@ -61,12 +67,13 @@ struct Journal {
   // it is smaller than retain_size, they hold nothing back.
   uint64_t pin_size_max = 16ull << 30;
   // A named consumer that was not connected for so long holds nothing back either, 1m to 3650d.
+  // Only the time counts in which the sidecar was running.
   std::chrono::seconds pin_age_max = std::chrono::hours(24 * 30);
 };
 
 struct Feed {
   // Where consumers connect: an IP address or localhost, and a port. Anything but loopback needs
-  // tokens_file or allow_anonymous.
+  // tokens_file, tls.client_ca or allow_anonymous.
   std::string listen = "127.0.0.1:7433";
   // A client that has said nothing for so long gets what is new from now on (plain mode), 10ms to
   // 1m. Longer delays such clients, shorter mistakes slow ones for them.
@@ -81,18 +88,42 @@ struct Feed {
   // The longest line, 4KiB to 1GiB. A longer change is sent without its largest fields, which its
   // "omitted" names.
   uint64_t line_max = 8ull << 20;
-  // Without tokens_file, serve everybody who can connect, on addresses other than loopback too: let
-  // something in front of the port ask who they are.
+  // Without tokens_file and tls.client_ca, serve everybody who can connect, on addresses other than
+  // loopback too: let something in front of the port ask who they are.
   bool allow_anonymous = false;
   // A file that says who may read what: lines of a name, the SHA-256 of a token, and collections
   // with commas between or *. Read again when it changes. Empty: consumers need no token.
   std::string tokens_file;
 };
 
+struct FeedTls {
+  // A file with the server's certificate and those between it and its authority, as PEM: consumers
+  // then connect by TLS 1.2 or 1.3, and by nothing else. Read again when it changes. Empty: no TLS.
+  std::string certificate;
+  // The file with its key, as PEM without a passphrase; read together with the certificate.
+  std::string key;
+  // A file with the authorities, as PEM, of which each consumer must show a certificate. Empty:
+  // none is asked for.
+  std::string client_ca;
+};
+
 struct Http {
   // Where /metrics, /livez, /readyz, /startupz and /status answer: an IP address or localhost, and
   // a port. Empty: nowhere.
   std::string listen = "127.0.0.1:9464";
+  // A file that holds one token of at least 16 characters: what changes something (consumers,
+  // compaction) needs it as Authorization: Bearer, from this machine too. Read again for each
+  // change. Empty: only this machine may change something.
+  std::string token_file;
+};
+
+struct SyncApi {
+  // Where SyncFlow's clients synchronize, as with its own server: an IP address or localhost, and a
+  // port, such as 127.0.0.1:3000. Anything but loopback needs allow_anonymous. Empty: nowhere.
+  std::string listen;
+  // Serve everybody who can connect, on addresses other than loopback too: SyncFlow's clients do
+  // not say who they are, so let something in front of the port ask.
+  bool allow_anonymous = false;
 };
 
 enum class NotifyMode { kTrigger, kOff };
@@ -104,6 +135,66 @@ struct Notify {
   // Measure NOTIFY against the slot: how long it was away, and which operations it never announced.
   // Takes one more connection. Without effect when mode is off.
   bool watch = true;
+};
+
+// How old an operation is when it goes; nullopt: never.
+using Age = std::optional<std::chrono::milliseconds>;
+using Ages = std::map<std::string, Age>;  // by collection
+
+struct CompactionJob {
+  // What the log, /status and the history call it: 1 to 64 of the characters a-z, A-Z, 0-9, ., _
+  // and -. Required.
+  std::string name;
+  // When it runs: minute, hour, day of the month, month and weekday as in crontab(5), or @hourly,
+  // @daily, @weekly, @monthly or @yearly. Either this or every.
+  std::string schedule;
+  // How long after the beginning of the last run it runs again, 1s to 3650d. Either this or
+  // schedule.
+  std::chrono::seconds every{0};
+  // The time zone of schedule, like Europe/Berlin. Where clocks are put forward or back, fixed
+  // times run once: at the jump when they are skipped, the first time when they come twice; with *
+  // in minute or hour every real interval counts.
+  std::string timezone = "UTC";
+  // Each run begins up to so much later, by chance, 0s to 1d.
+  std::chrono::seconds jitter{0};
+  // Run once as soon as possible where one or more times were missed, because the sidecar was not
+  // running or a run was cut off.
+  bool catch_up = true;
+  // Operations go when they are older than this, by their own timestamps and the database's clock,
+  // and were stored that long ago, too (received_at): 1ms to 3650d, or never. Required.
+  Age older_than;
+  // Collections with another age than that, like {drafts: 7d, audit: never}.
+  Ages collections;
+  // How many operations of each document stay whatever their age, the newest, 0 to 1000000. Needs
+  // an index: syncflow-sidecar init --index document.
+  uint32_t keep_last = 0;
+  // How many rows one transaction looks at, at most, 1 to 100000. Where that takes half a second,
+  // fewer.
+  uint32_t batch_rows = 1000;
+  // Between two batches, 0ms to 1m.
+  std::chrono::milliseconds pause{100};
+  // How long a batch waits for the table, 1ms to 1m. Rows that somebody has locked are left to the
+  // next run.
+  std::chrono::milliseconds lock_timeout{1000};
+  // How long a batch may take, 100ms to 1h.
+  std::chrono::milliseconds statement_timeout{10'000};
+  // The largest share of the table that one run deletes, the oldest, so that a wrong clock cannot
+  // empty it: greater than 0, at most 1. A run that is tried again, or goes on after a restart, is
+  // still the same.
+  double share_max = 0.5;
+  // A run ends after so long, and the next one goes on, 1s to 7d.
+  std::chrono::seconds max_duration = std::chrono::hours(4);
+  // Only count what would go.
+  bool dry_run = false;
+  // At the end of a run, VACUUM (ANALYZE) the table. Needs to own it.
+  bool vacuum = false;
+};
+
+struct Compaction {
+  // Jobs that delete old operations from the table. What the journal does not hold durably yet
+  // stays, and so does everything while a named consumer needs more than the journal has. Only in
+  // this file.
+  std::vector<CompactionJob> jobs;
 };
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
@@ -121,8 +212,11 @@ struct Settings {
   Replication replication;
   Journal journal;
   Feed feed;
+  FeedTls feed_tls;  // feed.tls
   Http http;
+  SyncApi sync_api;
   Notify notify;
+  Compaction compaction;
   Log log;
 };
 

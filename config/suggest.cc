@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "config/job_options.h"
 #include "config/options.h"
 
 namespace syncflow::config {
@@ -31,6 +32,7 @@ std::string Elsewhere(const std::string& key) {
   for (const Option& option : Options()) {
     if (option.key == key) return " (did you mean '" + option.name() + "'?)";
   }
+  if (key == "jobs" || FindJobOption(key)) return " (did you mean 'compaction.jobs'?)";
   return "";
 }
 
@@ -50,8 +52,9 @@ std::string DidYouMean(const std::string& typed, const std::vector<std::string>&
 }
 
 std::string SuggestSection(const std::string& typed) {
-  std::vector<std::string> known = {"version"};
-  for (const Option& option : Options()) known.push_back(option.section);
+  std::vector<std::string> known = {"version", "compaction"};
+  for (const Option& option : Options())
+    known.push_back(option.section.substr(0, option.section.find('.')));
   std::string near = DidYouMean(typed, known);
   return near.empty() ? Elsewhere(typed) : near;
 }
@@ -60,7 +63,17 @@ std::string SuggestKey(const std::string& section, const std::string& typed) {
   std::vector<std::string> known;
   for (const Option& option : Options()) {
     if (option.section == section) known.push_back(option.key);
+    if (option.section.starts_with(section + "."))
+      known.push_back(option.section.substr(section.size() + 1));
   }
+  if (section == "compaction") known.push_back("jobs");
+  std::string near = DidYouMean(typed, known);
+  return near.empty() ? Elsewhere(typed) : near;
+}
+
+std::string SuggestJobKey(const std::string& typed) {
+  std::vector<std::string> known = {kCollections};
+  for (const JobOption& option : JobOptions()) known.push_back(option.key);
   std::string near = DidYouMean(typed, known);
   return near.empty() ? Elsewhere(typed) : near;
 }

@@ -11,6 +11,7 @@ std::string DidYouMean(const std::string& typed, const std::vector<std::string>&
 
 std::string SuggestSection(const std::string& typed);
 std::string SuggestKey(const std::string& section, const std::string& typed);
+std::string SuggestJobKey(const std::string& typed);
 std::string SuggestVariable(const std::string& typed);
 
 }  // namespace syncflow::config

@@ -7,6 +7,7 @@
 
 #include "replication/preflight.h"
 #include "replication/publication.h"
+#include "replication/server_version.h"
 #include "replication/slot.h"
 
 namespace syncflow::replication {
@@ -14,8 +15,6 @@ namespace {
 
 constexpr const char* kPgOutput = "pgoutput";
 constexpr const char* kWal2Json = "wal2json";
-constexpr int kOldest = 140'000;
-constexpr int kFailoverSlotsSince = 170'000;
 constexpr std::chrono::seconds kProbeTimeout{3};
 constexpr double kClockSkewMax = 5;  // seconds
 
@@ -32,6 +31,7 @@ class Diagnosis {
     Check("encoding", [this] { Held(RequireEncoding, "the database is encoded in UTF8"); });
     Check("table", [this] { Table(); });
     Check("role", [this] { Role(); });
+    if (subject_.deletes) Check("compaction", [this] { Compaction(); });
     Check("replication", [this] { Replicate(); });
     Check("slot", [this] { ExistingSlot(); });
     Check("slots_left", [this] { SlotsLeft(); });
@@ -97,7 +97,7 @@ class Diagnosis {
 
   void Version() {
     std::string version = AskOne("SHOW server_version");
-    if (sql_->server_version() < kOldest)
+    if (sql_->server_version() < kOldestServer)
       return Refuse("PostgreSQL " + version + " is not supported", "upgrade to 14 or later");
     if (auto bugs = KnownBugs(sql_->server_version())) return Warn(*bugs, "upgrade PostgreSQL");
     Ok("PostgreSQL " + version);
@@ -137,6 +137,19 @@ class Diagnosis {
                  ", so what the stream loses cannot be taken from it",
              "GRANT SELECT ON " + Quoted() + " TO " + role);
     }
+    std::string documents = sql_->QuoteIdentifier(subject_.schema) + ".documents";
+    if (AskOne("SELECT pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT')",
+               {documents}) == "f") {
+      Warn("the role " + role + " may not read " + documents +
+               ", so no consumer can begin with a snapshot",
+           "GRANT SELECT ON " + documents + " TO " + role);
+    }
+    if (AskOne("SELECT pg_catalog.row_security_active(pg_catalog.to_regclass($1)::oid)",
+               {documents}) == "t") {
+      Warn("row security hides rows of " + documents +
+               " from this role, so no consumer can begin with a snapshot",
+           "ALTER ROLE " + role + " BYPASSRLS");
+    }
     if (facts.Get(0, 0) == "t") {
       return Warn("the role " + role + " is a superuser, and far less is enough",
                   "syncflow-sidecar init --print-sql prints roles that may only what they need");
@@ -144,6 +157,21 @@ class Diagnosis {
     if (facts.Get(0, 1) != "t")
       return Refuse("the role " + role + " may not stream", "ALTER ROLE " + role + " REPLICATION");
     Ok("the role " + role + " may stream");
+  }
+
+  // Locking the rows that go asks for UPDATE on some column.
+  void Compaction() {
+    std::string may = AskOne(
+        "SELECT pg_catalog.has_table_privilege(t, 'DELETE') AND "
+        "pg_catalog.has_any_column_privilege(t, 'UPDATE') FROM pg_catalog.to_regclass($1) AS t",
+        {Quoted()});
+    std::string role = sql_->QuoteIdentifier(sql_->user());
+    if (may == "f") {
+      return Warn("the role " + role + " may not delete from " + Quoted() +
+                      ", so that compaction.jobs fail",
+                  "GRANT DELETE, UPDATE (synced) ON " + Quoted() + " TO " + role);
+    }
+    if (may == "t") Ok("the role " + role + " may delete old operations");
   }
 
   void Replicate() {
@@ -175,7 +203,7 @@ class Diagnosis {
         slot_->active_pid ? "read by process " + std::to_string(*slot_->active_pid) : "not read";
     Ok("'" + slot_->name + "' of " + slot_->plugin + " is " + reader + " and holds " + held +
        " of WAL");
-    if (sql_->server_version() < kFailoverSlotsSince) return;
+    if (!HasFailoverSlots(sql_->server_version())) return;
     if (AskOne("SELECT failover FROM pg_catalog.pg_replication_slots WHERE slot_name = $1",
                {slot_->name}) == "t")
       return;
@@ -233,7 +261,7 @@ class Diagnosis {
       replication_->Execute("CREATE_REPLICATION_SLOT " +
                             replication_->QuoteIdentifier(subject_.slot.substr(0, 50) + "_doctor") +
                             " TEMPORARY LOGICAL " + replication_->QuoteIdentifier(plugin_) +
-                            " (SNAPSHOT 'nothing')");
+                            NoSnapshot(replication_->server_version()));
     } catch (const adapter::Error& error) {
       if (!error.sqlstate().empty()) throw;
     }

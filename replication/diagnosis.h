@@ -30,6 +30,7 @@ struct Subject {
   std::string plugin;  // wal2json, pgoutput, or empty: whichever the server has
   std::string publication;
   bool creates_publication = true;
+  bool deletes = false;  // rows of the table, by jobs of compaction
 };
 
 // Never throws for what PostgreSQL answers; a server that cannot be reached is a finding as well.

@@ -12,6 +12,8 @@ namespace syncflow::replication {
 namespace {
 
 constexpr CommitTime kPostgresEpoch = 946'684'800'000'000;  // 2000-01-01, microseconds after 1970
+constexpr CommitTime kYear0 = -62'167'219'200'000'000;
+constexpr CommitTime kYear10000 = 253'402'300'800'000'000;
 
 // Takes a message apart from its beginning.
 class Reader {
@@ -53,6 +55,14 @@ int64_t ToInteger(std::string_view text) {
     throw DecodeError("pgoutput sent '" + std::string(text.substr(0, 40)) +
                       "' where a timestamp in milliseconds belongs");
   return value;
+}
+
+// The years that a line can name, as with wal2json.
+CommitTime ToCommitTime(uint64_t since_2000) {
+  auto time = static_cast<CommitTime>(since_2000);
+  if (time < kYear0 - kPostgresEpoch || time >= kYear10000 - kPostgresEpoch)
+    throw DecodeError("pgoutput sent a commit time outside the years 0 to 9999");
+  return time + kPostgresEpoch;
 }
 
 void SetColumn(adapter::OperationView& operation, unsigned column, std::string_view value) {
@@ -164,7 +174,7 @@ Begin PgOutput::State::BeginTransaction(Reader& message) {
   if (open) throw DecodeError("pgoutput began a transaction inside another one");
   open = true;
   change.commit_lsn = Lsn(message.Uint64());
-  change.commit_time = static_cast<CommitTime>(message.Uint64()) + kPostgresEpoch;
+  change.commit_time = ToCommitTime(message.Uint64());
   change.xid = message.Uint32();
   change.index = 0;
   return {change.commit_lsn, change.xid};

@@ -1,9 +1,9 @@
 #include "replication/publication.h"
 
+#include "replication/server_version.h"
+
 namespace syncflow::replication {
 namespace {
-
-constexpr int kFiltersSince = 150'000;  // row filters and column lists
 
 std::string CreateStatement(const adapter::Connection& connection, const std::string& name,
                             const std::string& schema, const std::string& table) {
@@ -27,7 +27,7 @@ void CreatePublication(adapter::Connection& connection, const std::string& name,
 
 void CheckPublication(adapter::Connection& connection, const std::string& name,
                       const std::string& schema, const std::string& table) {
-  bool filters = connection.server_version() >= kFiltersSince;
+  bool filters = HasPublicationFilters(connection.server_version());
   adapter::Result found = connection.Execute(
       "SELECT p.pubinsert, t.tablename IS NOT NULL, " +
       std::string(filters ? "t.rowfilter IS NULL AND t.attnames @> ARRAY['id', 'type', "

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "replication/server_version.h"
+
 namespace syncflow::replication {
 namespace {
 
@@ -80,9 +82,11 @@ std::vector<std::string> RunningTransactions(adapter::Connection& connection) {
 }
 
 NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
-                   const std::string& plugin) {
+                   const std::string& plugin, SlotLife life) {
   std::string command = "CREATE_REPLICATION_SLOT " + connection.QuoteIdentifier(name) +
-                        " LOGICAL " + connection.QuoteIdentifier(plugin) + " (SNAPSHOT 'export')";
+                        (life == SlotLife::kTemporary ? " TEMPORARY" : "") + " LOGICAL " +
+                        connection.QuoteIdentifier(plugin) +
+                        ExportSnapshot(connection.server_version());
   try {
     adapter::Result result = connection.Execute(command);
     return {ToLsn(result.Get(0, 1)), std::string(result.Get(0, 2))};
@@ -122,6 +126,9 @@ void CopySlot(adapter::Connection& connection, const std::string& from, const st
   connection.Execute("SELECT pg_catalog.pg_copy_logical_replication_slot(" +
                      connection.QuoteLiteral(from) + ", " + connection.QuoteLiteral(to) +
                      ", false, " + connection.QuoteLiteral(plugin) + ")");
+  if (!HasFailoverSlots(connection.server_version())) return;
+  connection.Execute("ALTER_REPLICATION_SLOT " + connection.QuoteIdentifier(to) +
+                     " (FAILOVER true)");
 }
 
 void DropSlot(adapter::Connection& connection, const std::string& name) {

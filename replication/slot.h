@@ -52,10 +52,11 @@ struct NewSlot {
 // since 2026-11-23 09:14:20)". At most five. Any connection.
 std::vector<std::string> RunningTransactions(adapter::Connection& connection);
 
-// Creates a permanent slot; waits for the transactions that run now to end, at most the
-// connection's timeout.
+// Creates a slot; waits for the transactions that run now to end, at most the connection's timeout.
+// A temporary one goes with its connection.
+enum class SlotLife { kPermanent, kTemporary };
 NewSlot CreateSlot(adapter::Connection& connection, const std::string& name,
-                   const std::string& plugin);
+                   const std::string& plugin, SlotLife life = SlotLife::kPermanent);
 
 // Another slot at the same position, of another plugin perhaps: what `from` would send next, `to`
 // sends as well.

@@ -68,6 +68,8 @@ Event Wal2Json::State::Read(std::string_view payload) {
     if (key == "action") {
       std::string_view action = field.value().get_string();
       envelope.action = action.size() == 1 ? action[0] : '?';
+      // Another program's; outside a transaction, its xid and timestamp are null.
+      if (envelope.action == 'M') return Other{};
     } else if (key == "xid") {
       envelope.xid = field.value().get_uint64();
     } else if (key == "timestamp") {
@@ -142,7 +144,6 @@ Event Wal2Json::State::Finish(const Envelope& envelope, unsigned seen) {
     case 'U':
     case 'D':
     case 'T':
-    case 'M':
       return Other{};
     default:
       throw DecodeError("wal2json sent a message without a known action");

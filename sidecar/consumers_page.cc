@@ -12,10 +12,13 @@ using Json = nlohmann::ordered_json;
 using Outcome = journal::Consumers::Outcome;
 
 http::Response Answer(int status, const Json& json) {
-  return {status, "application/json", json.dump(2) + "\n"};
+  return {status, "application/json", json.dump(2) + "\n", {}};
 }
-http::Response Refuse(int status, const std::string& sentence) {
-  return Answer(status, {{"error", sentence}});
+
+// Behind a snapshot, a position may lie beyond the last line.
+uint64_t BytesBehind(journal::Position head, journal::Position acknowledged) {
+  if (acknowledged.commit_lsn > head.commit_lsn) return 0;
+  return head.commit_lsn.bytes() - acknowledged.commit_lsn.bytes();
 }
 
 std::string StateOf(const journal::NamedPosition& consumer, journal::Epoch epoch,
@@ -24,7 +27,7 @@ std::string StateOf(const journal::NamedPosition& consumer, journal::Epoch epoch
   return consumer.acknowledged.position < earliest ? "history_lost" : "kept";
 }
 
-http::Response List(const journal::Journal& journal) {
+Json ListOf(const journal::Journal& journal) {
   auto epoch = journal.epoch();
   journal::Position head = journal.head().position;
   journal::Position earliest = journal.earliest().base;
@@ -37,18 +40,21 @@ http::Response List(const journal::Journal& journal) {
       std::string state = StateOf(consumer, *epoch, earliest);
       one["state"] = state;
       if (state == "kept")
-        one["wal_behind_bytes"] =
-            head.commit_lsn.bytes() - consumer.acknowledged.position.commit_lsn.bytes();
+        one["wal_behind_bytes"] = BytesBehind(head, consumer.acknowledged.position);
     }
     one["seen_at"] = feed::FormatTime(consumer.seen_at);
     list.push_back(one);
   }
+  return list;
+}
+
+http::Response Page(const journal::Journal& journal) {
   Json page = Json::object();
-  if (epoch) {
-    page["head"] = journal::Cursor{*epoch, head}.ToString();
-    page["earliest"] = journal::Cursor{*epoch, earliest}.ToString();
+  if (auto epoch = journal.epoch()) {
+    page["head"] = journal::Cursor{*epoch, journal.head().position}.ToString();
+    page["earliest"] = journal::Cursor{*epoch, journal.earliest().base}.ToString();
   }
-  page["consumers"] = list;
+  page["consumers"] = ListOf(journal);
   return Answer(200, page);
 }
 
@@ -56,7 +62,7 @@ http::Response List(const journal::Journal& journal) {
 std::variant<journal::Cursor, http::Response> PlaceOf(const journal::Journal& journal,
                                                       const std::string& body) {
   auto epoch = journal.epoch();
-  if (!epoch) return Refuse(409, "there is no history yet: PostgreSQL has not been reached");
+  if (!epoch) return http::Refuse(409, "there is no history yet: PostgreSQL has not been reached");
   Json json = Json::parse(body, nullptr, false);
   std::string text;
   if (json.is_object() && json.contains("cursor") && json["cursor"].is_string())
@@ -67,35 +73,36 @@ std::variant<journal::Cursor, http::Response> PlaceOf(const journal::Journal& jo
   if (text == "earliest") return journal::Cursor{*epoch, earliest};
   auto cursor = journal::Cursor::Parse(text);
   if (!cursor)
-    return Refuse(400, R"(say {"cursor":"…"} with a cursor of this feed, earliest or latest)");
-  if (cursor->epoch != *epoch) return Refuse(400, "the cursor belongs to another history");
-  if (cursor->position > head) return Refuse(400, "the cursor lies beyond the head");
+    return http::Refuse(400,
+                        R"(say {"cursor":"…"} with a cursor of this feed, earliest or latest)");
+  if (cursor->epoch != *epoch) return http::Refuse(400, "the cursor belongs to another history");
+  if (cursor->position > head) return http::Refuse(400, "the cursor lies beyond the head");
   if (cursor->position < earliest)
-    return Refuse(400, "the journal no longer holds what follows the cursor");
+    return http::Refuse(400, "the journal no longer holds what follows the cursor");
   return *cursor;
 }
 
 http::Response Done(const journal::Journal& journal, Outcome outcome) {
-  if (outcome == Outcome::kUnknown) return Refuse(404, "no consumer has this name");
+  if (outcome == Outcome::kUnknown) return http::Refuse(404, "no consumer has this name");
   if (outcome == Outcome::kConnected)
-    return Refuse(409, "this consumer is connected: stop it first");
+    return http::Refuse(409, "this consumer is connected: stop it first");
   try {
     journal.consumers().Save();
   } catch (const journal::Error& error) {
-    return Refuse(500, std::string("in force, and not durable yet: ") + error.what());
+    return http::Refuse(500, std::string("in force, and not durable yet: ") + error.what());
   }
   return Answer(200, {{"done", true}});
 }
 
 }  // namespace
 
+std::string ConsumersJson(const journal::Journal& journal) {
+  return ListOf(journal).dump();
+}
+
 http::Response AnswerConsumers(const journal::Journal& journal, const http::Request& request) {
-  constexpr std::string_view kPrefix = "/consumers/";
-  std::string name =
-      request.path.size() > kPrefix.size() ? request.path.substr(kPrefix.size()) : "";
-  if (request.method == "GET" && name.empty()) return List(journal);
-  if (request.method == "GET" || name.empty())
-    return Refuse(404, "GET /consumers lists all; PUT and DELETE need /consumers/NAME");
+  if (request.method == "GET") return Page(journal);
+  const std::string& name = request.parameters.at(0);
   if (request.method == "DELETE") return Done(journal, journal.consumers().RemoveIdle(name));
   auto place = PlaceOf(journal, request.body);
   if (auto* refusal = std::get_if<http::Response>(&place)) return *refusal;

@@ -12,10 +12,15 @@
 // {"error":"…"}.
 #pragma once
 
-#include "sidecar/http/server.h"
+#include <string>
+
+#include "sidecar/http/route.h"
 #include "sidecar/journal/journal.h"
 
 namespace syncflow {
+
+// The list of consumers alone, as JSON. Any thread.
+std::string ConsumersJson(const journal::Journal& journal);
 
 // Any thread. PUT and DELETE wait for the disk.
 http::Response AnswerConsumers(const journal::Journal& journal, const http::Request& request);

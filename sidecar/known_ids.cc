@@ -1,5 +1,6 @@
 #include "sidecar/known_ids.h"
 
+#include <malloc.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -49,6 +50,12 @@ KnownIds::KnownIds(const journal::Journal& journal, const std::function<void()>&
       Add(rest.substr(0, end));
   }
   std::sort(hashes_.begin(), hashes_.end());
+}
+
+// In many small pieces, which the allocator would keep for ever.
+KnownIds::~KnownIds() {
+  hashes_ = {};
+  malloc_trim(0);
 }
 
 bool KnownIds::Contains(std::string_view id) const {

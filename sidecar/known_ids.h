@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "sidecar/journal/journal.h"
 
@@ -15,6 +15,9 @@ class KnownIds {
  public:
   // Reads the whole journal; calls `beat` now and then.
   KnownIds(const journal::Journal& journal, const std::function<void()>& beat);
+  ~KnownIds();
+  KnownIds(const KnownIds&) = delete;
+  KnownIds& operator=(const KnownIds&) = delete;
 
   // Compares 128-bit hashes: of ten million ids, two are taken for one in 1 of 10^24 cases.
   bool Contains(std::string_view id) const;
@@ -26,7 +29,7 @@ class KnownIds {
 
   void Add(std::string_view line);
 
-  std::vector<Hash> hashes_;  // sorted
+  std::deque<Hash> hashes_;  // sorted; a vector would need three times its size to grow
   uint32_t oldest_xid_ = 0;
 };
 

@@ -82,9 +82,12 @@ void AddInit(CLI::App& app, int& status) {
   init->add_flag("--print-sql", options->print_sql, "print the statements, change nothing");
   std::map<std::string, adapter::ExtraIndex> indexes{
       {"data", adapter::ExtraIndex::kDocumentData},
-      {"clock", adapter::ExtraIndex::kOperationClock}};
-  init->add_option("--index", options->indexes,
-                   "also, without holding up writers: data (filters), clock (late operations)")
+      {"clock", adapter::ExtraIndex::kOperationClock},
+      {"document", adapter::ExtraIndex::kOperationDocument}};
+  init->add_option(
+          "--index", options->indexes,
+          "also, without holding up writers: data (filters), clock (late operations), document "
+          "(compact with keep_last)")
       ->transform(CLI::CheckedTransformer(indexes));
   OnDatabase(*init, status,
              [options](const auto& database) { return command::Init(database, *options); });
@@ -159,16 +162,22 @@ CLI::Option* AddDuration(CLI::App& command, const std::string& name,
 void AddCompact(CLI::App& app, int& status) {
   auto options = std::make_shared<adapter::CompactOptions>();
   CLI::App* compact = app.add_subcommand("compact", "Delete old operations, in small steps");
-  AddDuration(*compact, "--older-than", options->older_than, "by the operations' timestamps");
+  AddDuration(*compact, "--older-than", *options->older_than,
+              "by their timestamps and since they were stored");
   AddDuration(*compact, "--pause", options->pause, "between batches");
   AddDuration(*compact, "--lock-timeout", options->lock_timeout, "for the table");
   compact->add_option("--batch-rows", options->batch_rows, "a transaction")->capture_default_str();
   compact->add_option("--share-max", options->share_max, "of the table, at most")
       ->capture_default_str();
+  compact->add_option("--keep-last", options->keep_last, "of each document, however old")
+      ->capture_default_str();
+  auto past_slot = std::make_shared<bool>(false);
   compact->add_flag("--dry-run", options->dry_run, "only count");
+  compact->add_flag("--past-slot", *past_slot, "what the sidecar has not confirmed, too");
   compact->add_flag("--vacuum", options->vacuum, "VACUUM (ANALYZE) at the end");
-  OnDatabase(*compact, status,
-             [options](const auto& database) { return command::Compact(database, *options); });
+  OnDatabase(*compact, status, [options, past_slot](const auto& database) {
+    return command::Compact(database, *options, *past_slot);
+  });
 }
 
 void AddDoctor(CLI::App& app, int& status) {
@@ -218,16 +227,33 @@ void AddConsumers(CLI::App& app, int& status) {
 
 void AddTail(CLI::App& app, int& status) {
   auto options = std::make_shared<command::TailOptions>();
+  auto tls = std::make_shared<client::Tls>();
+  client::Options& feed = options->feed;
   CLI::App* tail = app.add_subcommand("tail", "Print the feed, reconnecting and resuming");
-  tail->add_option("ADDRESS", options->address, "host:port of the feed")->capture_default_str();
-  tail->add_option("--name", options->name,
+  tail->add_option("ADDRESS", feed.address, "host:port of the feed")->capture_default_str();
+  tail->add_option("--name", feed.name,
                    "a durable consumer: goes on where it stands, acknowledges what was printed");
-  tail->add_option("--from", options->from,
-                   "latest, earliest or a cursor; by default where the name stands, else latest");
-  tail->add_option("--collection", options->collections, "only this one; may be given again");
+  tail->add_option(
+      "--from", feed.from,
+      "latest, earliest, snapshot (all documents, then changes) or a cursor; by default "
+      "where the name stands, else latest");
+  tail->add_option("--collection", feed.collections, "only this one; may be given again");
   tail->add_option("--token-file", options->token_file, "a file with the token of this consumer");
+  auto* ca = tail->add_option("--tls-ca", tls->ca_file,
+                              "connect with TLS; PEM file of who may vouch for the server");
+  auto* certificate = tail->add_option("--tls-certificate", tls->certificate_file,
+                                       "PEM file of this consumer's certificate");
+  auto* key = tail->add_option("--tls-key", tls->key_file, "PEM file of its key");
+  certificate->needs(ca, key);
+  key->needs(certificate);
+  tail->add_option("--tls-server-name", tls->server_name,
+                   "the name the server must prove; by default that of ADDRESS")
+      ->needs(ca);
   tail->add_flag("--json", options->json, "feed lines as they are (the default in a pipe)");
-  tail->callback([options, &status] { status = command::Tail(*options); });
+  tail->callback([options, tls, ca, &status] {
+    if (!ca->empty()) options->feed.tls = *tls;
+    status = command::Tail(*options);
+  });
 }
 
 void AddVersion(CLI::App& app, int& status) {

@@ -20,7 +20,7 @@ using std::chrono::seconds;
 constexpr milliseconds kBatchAge{1};
 // Without new lines the journal records a position this often or after this much foreign WAL, so
 // that an idle feed does not pin WAL; each record is a small write.
-constexpr seconds kMarkInterval{10};
+constexpr seconds kMarkInterval{2};
 constexpr uint64_t kMarkBytes = 16ull << 20;
 // PostgreSQL cannot shut down while a receiver stays connected without confirming.
 constexpr seconds kBlockedMax{10};
@@ -30,7 +30,9 @@ constexpr seconds kStallMax{9};
 constexpr seconds kStall{2};  // this long without an answer from the disk, no stream is opened
 constexpr seconds kFinishMax{4};
 constexpr seconds kSilenceMax{15};
+// More has come at once, or it followed sooner, than commits that wait for each other can bring.
 constexpr uint64_t kBurstBytes = 8 << 10;
+constexpr std::chrono::microseconds kBurstGap{100};
 constexpr milliseconds kBurstNap{1};
 constexpr seconds kStuckPause{300};
 constexpr seconds kStandbyPause{1};
@@ -41,6 +43,11 @@ constexpr const char* kUndefinedObject = "42704";
 UpstreamOptions WithStop(UpstreamOptions options, int stop_fd) {
   options.connect.stop_fd = stop_fd;
   return options;
+}
+
+std::chrono::nanoseconds SinceTime(int64_t microseconds) {
+  return std::chrono::system_clock::now().time_since_epoch() -
+         std::chrono::microseconds(microseconds);
 }
 
 }  // namespace
@@ -64,10 +71,10 @@ void Pipeline::Stop() {
   eventfd_write(wake_fd_, 1);
 }
 
-void Pipeline::TableChanged(const std::string& sentence) {
-  std::lock_guard held(change_mutex_);
-  table_change_ = sentence;
-  table_changed_ = true;
+void Pipeline::Saw(const Sight& sight) {
+  std::lock_guard held(sight_mutex_);
+  sight_ = sight;
+  sight_is_new_ = true;
 }
 
 void Pipeline::Run() {
@@ -93,12 +100,10 @@ void Pipeline::Run() {
 
 void Pipeline::Stream() {
   AwaitSpace();
-  if (table_changed_.exchange(false)) {
-    std::lock_guard held(change_mutex_);
-    upstream_.NoteHole(table_change_);
-  }
   if (probe_.state != PipelineState::kStandby) probe_.state = PipelineState::kConnecting;
   replication::Stream stream = upstream_.Open([this] { return DiskHangs(); });
+  upstream_.RequireUnmoved();
+  opened_at_ = adapter::Clock::now();
   ++probe_.connects_ok;
   stream_ = &stream;
   continuity_.emplace(journal_, stream.received());
@@ -106,7 +111,7 @@ void Pipeline::Stream() {
   decoder_ = upstream_.MakeDecoder();
   encoder_.emplace(*journal_.epoch(), options_.line_bytes_max);
   open_.reset();
-  safe_ = journal_.recorded();
+  safe_ = resumed_ = journal_.recorded();
   probe_.state = PipelineState::kStreaming;
   log::Info("pipeline", "streaming",
             {{"slot", options_.upstream.slot}, {"from", journal_.recorded().ToString()}});
@@ -118,7 +123,7 @@ void Pipeline::Stream() {
 
 void Pipeline::Pump(replication::Stream& stream) {
   while (!stopping_) {
-    if (table_changed_) throw adapter::Error("the table has changed: the stream is opened anew");
+    if (sight_is_new_.exchange(false)) Consider(Sighted(), stream);
     bool more = stream.Fill();                               // Receive
     while (auto message = stream.Receive()) Take(*message);  // Decode, Encode, Append
     if (!more || FlushIsDue()) Flush();                      // Announce
@@ -127,7 +132,9 @@ void Pipeline::Pump(replication::Stream& stream) {
     LetABurstGather();
     auto deadline = adapter::Clock::now() + seconds(1);
     if (stream.server_waits()) deadline = adapter::Clock::now() + kServerWaits;
+    auto idle = adapter::Clock::now();
     stream.Wait(std::min(deadline, stream.next_status()), wake_fd_);
+    awaited_ = adapter::Clock::now() - idle;
   }
 }
 
@@ -136,8 +143,9 @@ void Pipeline::Pump(replication::Stream& stream) {
 // waiting.
 void Pipeline::LetABurstGather() {
   uint64_t received = probe_.stream.received_bytes.load(std::memory_order_relaxed);
-  bool burst = received - std::exchange(received_before_, received) >= kBurstBytes;
-  if (burst) std::this_thread::sleep_for(kBurstNap);
+  uint64_t bytes = received - std::exchange(received_before_, received);
+  if (bytes == 0) return;
+  if (bytes >= kBurstBytes || awaited_ < kBurstGap) std::this_thread::sleep_for(kBurstNap);
 }
 
 void Pipeline::Take(const replication::WalMessage& message) {
@@ -174,6 +182,7 @@ void Pipeline::Take(const replication::Commit& commit) {
   if (encoder_->holds()) {
     AppendHeld(true);
     probe_.transactions.fetch_add(1, std::memory_order_relaxed);
+    probe_.commit_to_append.Observe(SinceTime(probe_.last_commit_time));
   }
   open_.reset();
   Progressed(commit.end_lsn);
@@ -236,10 +245,32 @@ void Pipeline::Confirm(replication::Stream& stream) {
   // The only line that lets PostgreSQL forget anything. `durable` is what the journal's fdatasync
   // has returned for, recorded there beforehand, so a slot that stands further was moved by
   // somebody else. What PostgreSQL has not repeated yet may turn out to be another history.
-  stream.Confirm(std::min(journal_.durable(), stream.received()));
+  if (SpeaksOfThisStream(stream)) stream.Confirm(std::min(journal_.durable(), stream.received()));
   stream.SendStatusIfDue();
   NoteSilence(stream);
   ReportPositions(stream);
+}
+
+// What an earlier connection has recorded says nothing of lines that this one brings below it: a
+// server that was restored may have written them anew, when the journal had nothing there.
+bool Pipeline::SpeaksOfThisStream(const replication::Stream& stream) const {
+  if (journal_.durable() > resumed_) return true;
+  return stream.received() >= resumed_ && !open_ && !pending_ && journal_.all_durable();
+}
+
+Sight Pipeline::Sighted() {
+  std::lock_guard held(sight_mutex_);
+  return sight_;
+}
+
+// A stream sees neither what is left out of it nor that its other end is gone.
+void Pipeline::Consider(const Sight& sight, const replication::Stream& stream) {
+  if (sight.at < opened_at_) return;
+  if (!replication::IsSameTable(upstream_.table_version(), sight.table_version))
+    throw adapter::Error("the table or its publication has changed: the stream is opened anew");
+  if (silent_ && sight.at >= adapter::Clock::now() - stream.silence() &&
+      sight.reader != upstream_.walsender())
+    throw adapter::Error("the connection is half open: its walsender has ended long ago");
 }
 
 // Nobody reconnects because of it: wal2json is silent while it filters a large foreign transaction,
@@ -267,7 +298,7 @@ void Pipeline::Finish(replication::Stream& stream) {
          !journal_.sync_failure()) {
     poll(nullptr, 0, 5);
   }
-  stream.Confirm(std::min(journal_.durable(), stream.received()));
+  if (SpeaksOfThisStream(stream)) stream.Confirm(std::min(journal_.durable(), stream.received()));
   stream.SendStatus();
   stream.End();
   stream_ = nullptr;
@@ -399,6 +430,7 @@ void Pipeline::Stick(const std::string& sentence) {
     AwaitSpace();
     poison.Skip(journal_, whole);
     ++probe_.skipped;
+    probe_.Tell("transaction_skipped", whole);
   } catch (const journal::Error& error) {
     if (error.kind() != journal::Error::Kind::kDiskFull) throw;
     log::Error("pipeline", error.what());  // the wish stays until there is space

@@ -20,6 +20,7 @@
 #include "sidecar/journal/journal.h"
 #include "sidecar/notify/watch.h"
 #include "sidecar/pipeline_probe.h"
+#include "sidecar/slot_watch.h"
 #include "sidecar/upstream.h"
 
 namespace syncflow {
@@ -41,8 +42,8 @@ class Pipeline {
   // then.
   void Run();
   void Stop();
-  // The table is no longer the one that is streamed: see Upstream::NoteHole. Any thread.
-  void TableChanged(const std::string& sentence);
+  // What was seen from beside the stream. Any thread.
+  void Saw(const Sight& sight);
 
  private:
   // What makes one connection end without being anybody's error.
@@ -72,7 +73,10 @@ class Pipeline {
   void WaitForSpace(const journal::Error& error);
   bool TryFlush();
   void Confirm(replication::Stream& stream);
+  bool SpeaksOfThisStream(const replication::Stream& stream) const;
   void NoteSilence(const replication::Stream& stream);
+  Sight Sighted();
+  void Consider(const Sight& sight, const replication::Stream& stream);
   void Finish(replication::Stream& stream);
 
   void Retreat(const adapter::Error& error);
@@ -100,19 +104,23 @@ class Pipeline {
   std::unique_ptr<replication::Decoder> decoder_;
   std::optional<feed::Encoder> encoder_;
   std::optional<Continuity> continuity_;
+  adapter::Clock::time_point opened_at_;
   bool silent_ = false;
   std::optional<replication::Begin> open_;  // the transaction that is being received
   uint64_t received_before_ = 0;            // bytes, at the last turn that found the socket empty
-  bool pending_ = false;                    // lines were appended since the last Flush
+  // Since the last turn, until something came.
+  adapter::Clock::duration awaited_ = adapter::Clock::duration::max();
+  bool pending_ = false;  // lines were appended since the last Flush
   adapter::Clock::time_point pending_since_;
   adapter::Clock::time_point marked_at_;
+  replication::Lsn resumed_;  // what the journal had recorded when the stream began
   replication::Lsn safe_;  // once all appended lines are durable, PostgreSQL may forget up to here
 
   replication::Lsn furthest_;  // that any connection has brought us to
 
-  std::mutex change_mutex_;
-  std::string table_change_;  // a sentence, until the ingest thread has seen it
-  std::atomic<bool> table_changed_{false};
+  std::mutex sight_mutex_;
+  Sight sight_;  // under sight_mutex_
+  std::atomic<bool> sight_is_new_{false};
 
   std::atomic<bool> stopping_{false};
 };

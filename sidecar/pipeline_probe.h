@@ -6,12 +6,14 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "replication/probe.h"
+#include "sidecar/latency.h"
 
 namespace syncflow {
 
@@ -56,6 +58,33 @@ class LastError {
   std::string sentence_;
 };
 
+// What the feed lacks, told in a gap line.
+struct ToldGap {
+  int64_t at = 0;  // microseconds since 1970
+  std::string code;
+  std::string reason;
+};
+
+// The last gaps since the start, which one thread adds and others read.
+class LastGaps {
+ public:
+  void Add(ToldGap gap) {
+    std::lock_guard lock(mutex_);
+    gaps_.push_front(std::move(gap));
+    if (gaps_.size() > kMax) gaps_.pop_back();
+  }
+  // Newest first.
+  std::deque<ToldGap> Get() const {
+    std::lock_guard lock(mutex_);
+    return gaps_;
+  }
+
+ private:
+  static constexpr size_t kMax = 10;
+  mutable std::mutex mutex_;
+  std::deque<ToldGap> gaps_;
+};
+
 // Positions are LSNs as bytes. Times are microseconds since 1970, UTC; 0 is "never".
 struct PipelineProbe {
   replication::Probe stream;  // counted by replication::Stream, over all connections
@@ -81,15 +110,23 @@ struct PipelineProbe {
 
   // Of the last transaction processed, by the server's clock.
   std::atomic<int64_t> last_commit_time{0};
+  // From there, by this machine's clock, to the transaction's last line being appended.
+  Latencies commit_to_append;
 
   // The last turn of the ingest loop, as steady_clock's count: liveness must not hang on the wall
   // clock.
   std::atomic<std::chrono::steady_clock::rep> loop_heartbeat{0};
 
   LastError last_error;
+  LastGaps last_gaps;
 
   void Count(ReconnectReason reason) { ++reconnects[static_cast<size_t>(reason)]; }
   void Beat() { loop_heartbeat = std::chrono::steady_clock::now().time_since_epoch().count(); }
+  void Tell(std::string code, std::string reason) {
+    auto now = std::chrono::system_clock::now().time_since_epoch();
+    auto at = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    last_gaps.Add({at, std::move(code), std::move(reason)});
+  }
   // Since the last Beat; zero before the first.
   std::chrono::steady_clock::duration SinceBeat() const {
     std::chrono::steady_clock::duration beat(loop_heartbeat.load());

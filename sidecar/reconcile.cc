@@ -5,6 +5,7 @@
 #include <charconv>
 #include <chrono>
 #include <optional>
+#include <utility>
 
 #include "sidecar/feed/encode.h"
 #include "sidecar/gap.h"
@@ -14,7 +15,11 @@ namespace syncflow {
 namespace {
 
 constexpr std::chrono::hours kTableTimeout{24};  // the first rows come once all are sorted
-constexpr const char* kFetch = "FETCH 500 FROM rows";
+// Limits of the role would end every attempt at the same place.
+constexpr const char* kPatience =
+    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "
+    "('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', "
+    "'transaction_timeout')";
 
 template <typename T>
 T Number(std::string_view text) {
@@ -33,26 +38,20 @@ class Reconciliation {
         encoder_(*journal.epoch(), options.line_bytes_max),
         connection_(options.connect) {}
 
-  uint64_t Run() {
+  Reconciled Run() {
     Begin();
     KnownIds known(journal_, options_.beat);
-    Open(known.oldest_xid());
-    if (!options_.gap.empty()) {
-      replication::Change place = NextPlace();
-      AppendGap(journal_, {place.commit_lsn, place.index}, "history_recovered", options_.gap);
-    }
-    for (;;) {
+    Open();
+    if (!options_.gap_only_if_missing) TellGap();
+    // One by one, since a few may be large.
+    connection_.ForEachRow(Rows(known.oldest_xid()), [&](const adapter::Result& row) {
       options_.beat();
-      adapter::Result rows = connection_.Execute(kFetch);
-      if (rows.rows() == 0) break;
-      for (int row = 0; row < rows.rows(); ++row) {
-        if (!known.Contains(rows.Get(row, 0))) Append(rows, row);
-      }
-    }
+      if (!known.Contains(row.Get(0, 0))) Append(row);
+    });
     journal_.Flush(slot_.start);
     AwaitDurable();
     journal_.Release();
-    return appended_;
+    return done_;
   }
 
  private:
@@ -74,23 +73,27 @@ class Reconciliation {
     }
   }
 
-  // Transaction numbers have 32 bits in a row; they are told apart by their distance to the next.
-  void Open(uint32_t oldest_xid) {
+  void Open() {
     connection_.set_timeout(kTableTimeout);
+    connection_.Execute(kPatience);
+    connection_.Execute("SET row_security = off");  // an error where policies would hide rows
     connection_.Execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     connection_.Execute("SET TRANSACTION SNAPSHOT " + connection_.QuoteLiteral(slot_.snapshot));
+  }
+
+  // Transaction numbers have 32 bits in a row; they are told apart by their distance to the next.
+  std::string Rows(uint32_t oldest_xid) const {
     std::string distance = "((next - xmin::text::bigint) & 4294967295)";
     std::string trimmed = journal_.earliest().base == journal::Position() || oldest_xid == 0
                               ? ""
                               : " WHERE " + distance + " < ((next - " + std::to_string(oldest_xid) +
                                     ") & 4294967295)";
-    connection_.Execute(
-        "DECLARE rows NO SCROLL CURSOR FOR SELECT id, type, collection, doc_id, data, timestamp, "
-        "client_id, synced, vector_clock, xmin, (extract(epoch FROM coalesce(received_at, "
-        "localtimestamp)) * 1000000)::bigint FROM " +
-        connection_.QuoteIdentifier(options_.schema) +
-        ".operations, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s" +
-        trimmed + " ORDER BY received_at, id COLLATE \"C\"");
+    return "SELECT id, type, collection, doc_id, data, timestamp, "
+           "client_id, synced, vector_clock, xmin, (extract(epoch FROM coalesce(received_at, "
+           "localtimestamp)) * 1000000)::bigint FROM " +
+           connection_.QuoteIdentifier(options_.schema) +
+           ".operations, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s" +
+           trimmed + " ORDER BY received_at, id COLLATE \"C\"";
   }
 
   // Before the slot's first transaction, behind everything the journal has.
@@ -102,15 +105,22 @@ class Reconciliation {
     return change;
   }
 
-  void Append(const adapter::Result& rows, int row) {
-    auto text = [&](int column) { return rows.Get(row, column); };
+  void TellGap() {
+    if (options_.gap.empty() || std::exchange(done_.gap, true)) return;
+    replication::Change place = NextPlace();
+    AppendGap(journal_, {place.commit_lsn, place.index}, "history_recovered", options_.gap);
+  }
+
+  void Append(const adapter::Result& row) {
+    TellGap();
+    auto text = [&](int column) { return row.Get(0, column); };
     replication::Change change = NextPlace();
     adapter::OperationView& operation = change.operation;
     operation.id = text(0);
     operation.type = text(1);
     operation.collection = text(2);
     operation.doc_id = text(3);
-    if (!rows.IsNull(row, 4)) operation.data = text(4);
+    if (!row.IsNull(0, 4)) operation.data = text(4);
     operation.timestamp = Number<int64_t>(text(5));
     operation.client_id = text(6);
     operation.synced = text(7) == "t";
@@ -119,7 +129,7 @@ class Reconciliation {
     change.commit_time = Number<int64_t>(text(10));
     encoder_.Encode(change);
     journal_.Append(encoder_.position(), encoder_.Finish(true));
-    ++appended_;
+    ++done_.operations;
   }
 
   const ReconcileOptions& options_;
@@ -128,13 +138,13 @@ class Reconciliation {
   feed::Encoder encoder_;
   adapter::Connection connection_;
   uint64_t index_ = 0;
-  uint64_t appended_ = 0;
+  Reconciled done_;
 };
 
 }  // namespace
 
-uint64_t Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
-                   journal::Journal& journal) {
+Reconciled Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
+                     journal::Journal& journal) {
   try {
     return Reconciliation(options, slot, journal).Run();
   } catch (const journal::Error& error) {

@@ -30,14 +30,20 @@ struct ReconcileOptions {
   // Why history was lost; stands in the feed as a gap before what was recovered, since operations
   // that were deleted meanwhile are not in the table any more. "" at a first start.
   std::string gap;
+  bool gap_only_if_missing = false;  // the gap is a suspicion, which nothing missing refutes
 };
 
-// Returns how many operations were appended. The journal's recorded position is the slot's start
+struct Reconciled {
+  uint64_t operations = 0;  // appended
+  bool gap = false;         // stands before them
+};
+
+// The journal's recorded position is the slot's start
 // afterwards. Where retention has removed lines, rows of transactions that began before the one of
 // the oldest line are taken for removed, and that one as complete. Throws adapter::Error when it
 // has to be begun again (53100: the journal's disk is full), journal::Error when the journal cannot
 // be used any more.
-uint64_t Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
-                   journal::Journal& journal);
+Reconciled Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
+                     journal::Journal& journal);
 
 }  // namespace syncflow

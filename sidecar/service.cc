@@ -1,6 +1,11 @@
 #include "sidecar/service.h"
 
+#include <algorithm>
+#include <vector>
+
+#include "sidecar/compaction_page.h"
 #include "sidecar/consumers_page.h"
+#include "sidecar/documents_reader.h"
 #include "sidecar/feed/close_reason.h"
 #include "sidecar/log/log.h"
 #include "sidecar/metrics/exporter.h"
@@ -25,32 +30,91 @@ std::unique_ptr<notify::Watch> MakeWatch(const ServiceOptions& options) {
   return std::make_unique<notify::Watch>(watch);
 }
 
-SlotWatchOptions SlotWatchOptionsOf(const UpstreamOptions& upstream) {
+replication::Streamed StreamedOf(const UpstreamOptions& upstream) {
+  return {upstream.schema, kTable, upstream.slot, upstream.publication};
+}
+
+SlotWatchOptions SlotWatchOptionsOf(const UpstreamOptions& upstream, const PipelineProbe& probe) {
   SlotWatchOptions options;
   options.connect = upstream.connect;
-  options.slot = upstream.slot;
-  options.schema = upstream.schema;
-  options.table = kTable;
-  options.publication = upstream.publication;
+  options.streamed = StreamedOf(upstream);
+  options.received = [&probe]() -> std::optional<uint64_t> {
+    if (probe.state != PipelineState::kStreaming) return std::nullopt;
+    return probe.received_position.load();
+  };
   return options;
 }
 
+feed::Options FeedOptionsOf(const ServiceOptions& options, const journal::Journal& journal) {
+  const UpstreamOptions& upstream = options.pipeline.upstream;
+  DocumentsReaderOptions reader{upstream.connect, upstream.schema, upstream.slot};
+  feed::Options feed = options.feed;
+  feed.read_documents = [reader, &journal](feed::DocumentSink& sink, int stop_fd) {
+    ReadDocuments(reader, journal, sink, stop_fd);
+  };
+  return feed;
+}
+
+sync_api::Options SyncOptionsOf(const ServiceOptions& options) {
+  sync_api::Options sync;
+  sync.listen = options.sync_listen;
+  sync.connect = options.pipeline.upstream.connect;
+  sync.schema = options.pipeline.upstream.schema;
+  sync.pool_max = options.pool_max;
+  sync.token_file = options.http_token_file;
+  return sync;
+}
+
+// Where they stand in the history that the journal tells now; one of another history, or that lost
+// its place, stands at its beginning.
+std::vector<metrics::NamedConsumer> NamedConsumers(const journal::Journal& journal) {
+  auto epoch = journal.epoch();
+  uint64_t head = journal.head().position.commit_lsn.bytes();
+  journal::Position earliest = journal.earliest().base;
+  std::vector<metrics::NamedConsumer> consumers;
+  for (const auto& consumer : journal.consumers().List()) {
+    bool known = consumer.acknowledged.epoch == epoch && consumer.acknowledged.position >= earliest;
+    journal::Position position = known ? consumer.acknowledged.position : earliest;
+    uint64_t acknowledged = std::min(position.commit_lsn.bytes(), head);
+    consumers.push_back(
+        {consumer.name, consumer.connected, acknowledged, head - acknowledged, consumer.seen_at});
+  }
+  return consumers;
+}
+
+compaction::SchedulerOptions SchedulerOptionsOf(const ServiceOptions& options) {
+  compaction::SchedulerOptions scheduler;
+  scheduler.connect = options.pipeline.upstream.connect;
+  scheduler.schema = options.pipeline.upstream.schema;
+  scheduler.folder = options.journal.directory;
+  scheduler.jobs = options.jobs;
+  return scheduler;
+}
+
 http::Response Plain(int status, const std::string& sentence) {
-  return {status, "text/plain; charset=utf-8", sentence + "\n"};
+  return {status, "text/plain; charset=utf-8", sentence + "\n", {}};
 }
 
 }  // namespace
 
 Service::Service(const ServiceOptions& options)
     : options_(options),
+      lag_history_(probe_),
       journal_(options.journal),
-      feed_(options.feed, journal_),
+      feed_(FeedOptionsOf(options, journal_), journal_),
       watch_(MakeWatch(options)),
       pipeline_(options.pipeline, journal_, feed_, watch_.get(), probe_),
-      slot_watch_(SlotWatchOptionsOf(options.pipeline.upstream),
-                  [this](const std::string& sentence) { pipeline_.TableChanged(sentence); }) {
+      slot_watch_(SlotWatchOptionsOf(options.pipeline.upstream, probe_),
+                  [this](const Sight& sight) { pipeline_.Saw(sight); }),
+      fence_(journal_, probe_, StreamedOf(options.pipeline.upstream), options.journal.pin_age),
+      scheduler_(SchedulerOptionsOf(options), fence_) {
   journal_.OnAnnounce([this] { feed_.Announce(); });
-  if (!options.http_listen.empty()) http_.emplace(http::Options{options.http_listen}, Handlers());
+  if (!options.sync_listen.empty()) sync_api_.emplace(SyncOptionsOf(options), Compact());
+  if (options.http_listen.empty()) return;
+  http::Options http;
+  http.listen = options.http_listen;
+  http.token_file = options.http_token_file;
+  http_.emplace(http, http::AdminRoutes(Handlers()));
 }
 
 Service::~Service() {
@@ -61,10 +125,12 @@ void Service::Start(std::function<void()> ended) {
   log::Info("service", "serving",
             {{"version", kVersion},
              {"feed_port", feed_.port()},
-             {"http_port", http_ ? http_->port() : 0}});
+             {"http_port", http_ ? http_->port() : 0},
+             {"sync_port", sync_api_ ? sync_api_->port() : 0}});
   feed_.Start();
   if (watch_) watch_->Start();
   slot_watch_.Start();
+  scheduler_.Start();
   ingest_ = std::async(std::launch::async, [this, ended = std::move(ended)] {
     try {
       pipeline_.Run();
@@ -76,6 +142,10 @@ void Service::Start(std::function<void()> ended) {
 }
 
 void Service::Stop() {
+  scheduler_.Stop();
+  auto drained = std::async(std::launch::async, [this] {
+    if (sync_api_) sync_api_->Stop();
+  });
   pipeline_.Stop();
   if (ingest_.valid() && ingest_.wait_for(kIngestStopMax) != std::future_status::ready) {
     log::Warning(
@@ -85,6 +155,7 @@ void Service::Stop() {
   feed_.Stop(kFeedStopMax);
   slot_watch_.Stop();
   if (watch_) watch_->Stop();
+  drained.wait();
   if (http_) http_->Stop();
 }
 
@@ -102,13 +173,30 @@ http::Handlers Service::Handlers() {
   handlers.consumers = [this](const http::Request& request) {
     return AnswerConsumers(journal_, request);
   };
-  handlers.status = [this] {
-    const notify::Probe* notify = watch_ ? &watch_->probe() : nullptr;
-    return http::Response{200, "application/json",
-                          StatusJson({probe_, slot_watch_.probe(), journal_, feed_, notify,
-                                      options_.pipeline.upstream.slot})};
+  handlers.compact = Compact();
+  handlers.status = [this] { return Status(); };
+  handlers.history = [this] {
+    return http::Response{200, "application/json", lag_history_.Json(), {}};
   };
   return handlers;
+}
+
+http::Handler Service::Compact() {
+  return [this](const http::Request& request) { return AnswerCompact(scheduler_, request); };
+}
+
+http::Response Service::Status() {
+  StatusSources sources{.pipeline = probe_,
+                        .slot_watch = slot_watch_.probe(),
+                        .journal = journal_,
+                        .feed = feed_,
+                        .lag = lag_history_,
+                        .notify = watch_ ? &watch_->probe() : nullptr,
+                        .sync_api = sync_api_ ? &*sync_api_ : nullptr,
+                        .compaction = scheduler_,
+                        .slot = options_.pipeline.upstream.slot,
+                        .started = started_};
+  return {200, "application/json", StatusJson(sources), {}};
 }
 
 http::Response Service::Metrics() const {
@@ -120,8 +208,11 @@ http::Response Service::Metrics() const {
                              feed_.probe(),
                              feed::kCloseReasons,
                              watch_ ? &watch_->probe() : nullptr,
+                             sync_api_ ? &sync_api_->probe() : nullptr,
+                             NamedConsumers(journal_),
+                             scheduler_.probe(),
                              metrics::ReadProcess()};
-  return {200, std::string(metrics::kContentType), metrics::Scrape(snapshot)};
+  return {200, std::string(metrics::kContentType), metrics::Scrape(snapshot), {}};
 }
 
 // Lag, a lost slot or a full disk are alerts, not reasons to restart: a restart cures none of them.

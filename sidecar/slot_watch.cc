@@ -8,10 +8,17 @@
 #include <cstdlib>
 #include <utility>
 
+#include "replication/lsn.h"
 #include "sidecar/log/log.h"
 
 namespace syncflow {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Each costs the server a commit record and, before 17, a transaction number.
+constexpr std::chrono::seconds kHeartbeatInterval{10};
+constexpr std::chrono::seconds kHeartbeatMax{5};
 
 SlotWatchOptions WithStop(SlotWatchOptions options, int stop_fd) {
   options.connect.stop_fd = stop_fd;
@@ -31,10 +38,10 @@ WalStatus StatusOf(std::string_view name) {
 
 }  // namespace
 
-SlotWatch::SlotWatch(SlotWatchOptions options, std::function<void(const std::string&)> other_table)
+SlotWatch::SlotWatch(SlotWatchOptions options, std::function<void(const Sight&)> tell)
     : wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       options_(WithStop(std::move(options), wake_fd_)),
-      other_table_(std::move(other_table)) {}
+      tell_(std::move(tell)) {}
 
 SlotWatch::~SlotWatch() {
   Stop();
@@ -55,14 +62,23 @@ void SlotWatch::Stop() {
 void SlotWatch::Run() {
   std::optional<adapter::Connection> connection;
   do {
+    ++probe_.looks;
     try {
-      if (!connection) connection.emplace(options_.connect);
+      if (!connection) Prepare(connection.emplace(options_.connect));
       Look(*connection);
+      SendHeartbeat(*connection);
     } catch (const adapter::Error&) {
+      ++probe_.looks_failed;
       probe_.wal_status = WalStatus::kUnknown;
       connection.reset();
     }
   } while (Sleep());
+}
+
+// A heartbeat that waited for an absent synchronous standby would be an open transaction that
+// every new slot waits for, even after this process is gone.
+void SlotWatch::Prepare(adapter::Connection& connection) {
+  connection.Execute("SET synchronous_commit = local");
 }
 
 bool SlotWatch::Sleep() {
@@ -72,9 +88,9 @@ bool SlotWatch::Sleep() {
 }
 
 void SlotWatch::Look(adapter::Connection& connection) {
+  auto began = adapter::Clock::now();
   LookAtSlot(connection);
-  LookAtTable(connection);
-  LookAtPublication(connection);
+  tell_({began, reader_, replication::TableVersion(connection, options_.streamed)});
 }
 
 void SlotWatch::LookAtSlot(adapter::Connection& connection) {
@@ -82,21 +98,26 @@ void SlotWatch::LookAtSlot(adapter::Connection& connection) {
       "SELECT s.active, pg_catalog.pg_current_wal_lsn() - s.restart_lsn, s.safe_wal_size, "
       "s.wal_status IN ('unreserved', 'lost') OR s.safe_wal_size < (SELECT setting::bigint * "
       "524288 FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'), t.spill_bytes, "
-      "s.wal_status "
-      "FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_replication_slots t "
+      "s.wal_status, pg_catalog.age(s.catalog_xmin), pg_catalog.pg_current_wal_lsn(), "
+      "s.active_pid FROM pg_catalog.pg_replication_slots s LEFT JOIN "
+      "pg_catalog.pg_stat_replication_slots t "
       "USING (slot_name) WHERE s.slot_name = $1",
-      {options_.slot});
+      {options_.streamed.slot});
+  reader_.reset();
   if (found.rows() == 0) {
     probe_.wal_status = WalStatus::kAbsent;
     probe_.active = false;
-    probe_.held_bytes = probe_.left_bytes = probe_.spilled_bytes = -1;
+    probe_.held_bytes = probe_.left_bytes = probe_.spilled_bytes = probe_.xmin_age = -1;
     return Endangered(false);
   }
+  if (!found.IsNull(0, 8)) reader_ = static_cast<int>(NumberOr(found, 8, 0));
   probe_.active = found.Get(0, 0) == "t";
   probe_.held_bytes = NumberOr(found, 1, -1);
   probe_.left_bytes = NumberOr(found, 2, -1);
   probe_.spilled_bytes = NumberOr(found, 4, -1);
   probe_.wal_status = StatusOf(found.Get(0, 5));
+  probe_.xmin_age = NumberOr(found, 6, -1);
+  if (auto end = replication::Lsn::Parse(found.Get(0, 7))) probe_.server_position = end->bytes();
   Endangered(found.Get(0, 3) == "t");
 }
 
@@ -109,37 +130,29 @@ void SlotWatch::Endangered(bool endangered) {
              {{"held_bytes", probe_.held_bytes.load()}, {"left_bytes", probe_.left_bytes.load()}});
 }
 
-void SlotWatch::LookAtTable(adapter::Connection& connection) {
-  adapter::Result found = connection.Query(
-      "SELECT c.oid, c.relkind, c.relpersistence FROM pg_catalog.pg_class c JOIN "
-      "pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
-      {options_.schema, options_.table});
-  std::string now;
-  for (int column = 0; found.rows() > 0 && column < 3; ++column)
-    now += std::string(found.Get(0, column)) + " ";
-  if (!table_ && now.empty()) return;  // nobody has created it yet
-  if (!table_) table_ = now;
-  if (*std::exchange(table_, now) == now) return;
-  std::string name = options_.schema + "." + options_.table;
-  other_table_("the table " + name +
-               (now.empty() ? " is gone: dropped or renamed"
-                            : " is another one than before: "
-                              "replaced, renamed, or made "
-                              "unlogged or logged"));
+// A server that refuses (one that only reads) is not asked less often: it may change.
+void SlotWatch::SendHeartbeat(adapter::Connection& connection) {
+  auto sent = Clock::now();
+  if (sent < heartbeat_due_ || !options_.received()) return;
+  heartbeat_due_ = sent + kHeartbeatInterval;
+  try {
+    adapter::Result written = connection.Query(
+        "SELECT pg_catalog.pg_logical_emit_message(true, 'syncflow_sidecar', '')", {});
+    if (auto position = replication::Lsn::Parse(written.Get(0, 0)))
+      AwaitHeartbeat(position->bytes(), sent);
+  } catch (const adapter::Error& error) {
+    if (error.NeedsReconnect()) throw;
+    ++probe_.heartbeats_refused;
+  }
 }
 
-void SlotWatch::LookAtPublication(adapter::Connection& connection) {
-  adapter::Result found = connection.Query(
-      "SELECT p.oid, p.xmin, r.oid, r.xmin FROM pg_catalog.pg_replication_slots s LEFT JOIN "
-      "pg_catalog.pg_publication p ON p.pubname = $2 LEFT JOIN pg_catalog.pg_publication_rel r ON "
-      "r.prpubid = p.oid AND r.prrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', "
-      "$3::text, $4::text)) WHERE s.slot_name = $1 AND s.plugin = 'pgoutput'",
-      {options_.slot, options_.publication, options_.schema, options_.table});
-  if (found.rows() == 0) return publication_.reset();
-  std::string now;
-  for (int column = 0; column < 4; ++column) now += std::string(found.Get(0, column)) + " ";
-  if (std::exchange(publication_, now).value_or(now) == now) return;
-  other_table_("the publication " + options_.publication + " has changed");
+void SlotWatch::AwaitHeartbeat(uint64_t position, Clock::time_point sent) {
+  auto seen = [&] { return options_.received().value_or(0) >= position; };
+  while (!seen() && !stopping_ && Clock::now() < sent + kHeartbeatMax)
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (stopping_) return;
+  if (!seen()) ++probe_.heartbeats_unseen;
+  probe_.heartbeat_roundtrip.Observe(Clock::now() - sent);
 }
 
 }  // namespace syncflow

@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "sidecar/consumers_page.h"
+#include "sidecar/feed/encode.h"
 #include "sidecar/version.h"
 
 namespace syncflow {
@@ -13,15 +15,24 @@ std::string Text(uint64_t lsn) {
   return replication::Lsn(lsn).ToString();
 }
 
-Json Positions(const PipelineProbe& probe) {
-  uint64_t server = probe.stream.server_wal_end;
-  uint64_t confirmed = probe.confirmed_position;
-  return {{"server", Text(server)},
+// Null for "never".
+Json Time(int64_t microseconds) {
+  return microseconds == 0 ? Json() : Json(feed::FormatTime(microseconds));
+}
+Json Time(std::chrono::system_clock::time_point time) {
+  using std::chrono::microseconds;
+  return Time(std::chrono::duration_cast<microseconds>(time.time_since_epoch()).count());
+}
+
+Json Positions(const PipelineProbe& probe, const Lag& lag) {
+  return {{"server", Text(probe.stream.server_wal_end)},
           {"received", Text(probe.received_position)},
           {"appended", Text(probe.appended_position)},
           {"durable", Text(probe.durable_position)},
-          {"confirmed", Text(confirmed)},
-          {"lag_bytes", server > confirmed ? server - confirmed : 0}};
+          {"confirmed", Text(probe.confirmed_position)},
+          {"lag_bytes", lag.bytes},
+          {"lag_seconds", lag.seconds},
+          {"last_commit_at", Time(probe.last_commit_time)}};
 }
 
 Json SlotOf(const std::string& name, const SlotProbe& probe) {
@@ -44,6 +55,7 @@ Json JournalOf(const journal::Journal& journal) {
   journal::Probe probe = journal.probe();
   out["segments"] = probe.segments;
   out["size_bytes"] = probe.size_bytes;
+  out["oldest_at"] = Time(probe.oldest);
   return out;
 }
 
@@ -64,11 +76,55 @@ Json NotifyOf(const notify::Probe* probe) {
           {"recovered", probe->recovered.load()}};
 }
 
+Json SyncApiOf(const sync_api::SyncApi* api) {
+  if (api == nullptr) return {{"serves", false}};
+  adapter::PoolProbe pool = api->pool_probe();
+  return {{"serves", true},
+          {"port", api->port()},
+          {"connections", api->probe().connections.load()},
+          {"pool", {{"idle", pool.idle}, {"in_use", pool.in_use}, {"waits", pool.waits}}}};
+}
+
+Json GapsOf(const LastGaps& gaps) {
+  Json list = Json::array();
+  for (const ToldGap& gap : gaps.Get())
+    list.push_back({{"at", Time(gap.at)}, {"code", gap.code}, {"reason", gap.reason}});
+  return list;
+}
+
+Json RunOf(const compaction::JobRun& run) {
+  return {{"due", Time(run.due)},
+          {"started", Time(run.started)},
+          {"ended", Time(run.ended)},
+          {"outcome", compaction::kOutcomes[static_cast<size_t>(run.outcome)]},
+          {"reason", run.reason},
+          {"eligible", run.eligible},
+          {"deleted", run.deleted},
+          {"limited", run.limited}};
+}
+
+// The newest run first.
+Json CompactionOf(const compaction::Scheduler& scheduler) {
+  compaction::Status status = scheduler.status();
+  Json jobs = Json::array();
+  for (const compaction::JobStatus& job : status.jobs) {
+    Json runs = Json::array();
+    for (auto run = job.runs.rbegin(); run != job.runs.rend(); ++run) runs.push_back(RunOf(*run));
+    jobs.push_back(
+        {{"name", job.name}, {"schedule", job.schedule}, {"next", Time(job.next)}, {"runs", runs}});
+  }
+  return {{"running", status.running ? Json(*status.running) : Json()},
+          {"deleted", scheduler.probe().deleted.load()},
+          {"jobs", jobs}};
+}
+
 }  // namespace
 
 std::string StatusJson(const StatusSources& sources) {
   const PipelineProbe& pipeline = sources.pipeline;
   Json out = {{"version", kVersion},
+              {"at", Time(std::chrono::system_clock::now())},
+              {"started_at", Time(sources.started)},
               {"state", kPipelineStates[static_cast<size_t>(pipeline.state.load())]},
               {"slot", SlotOf(sources.slot, sources.slot_watch)},
               {"changes", pipeline.changes.load()},
@@ -76,10 +132,14 @@ std::string StatusJson(const StatusSources& sources) {
               {"history_losses", pipeline.losses.load()},
               {"recovered", pipeline.recovered.load()},
               {"skipped", pipeline.skipped.load()},
-              {"positions", Positions(pipeline)},
+              {"positions", Positions(pipeline, sources.lag.Now())},
               {"journal", JournalOf(sources.journal)},
               {"feed", FeedOf(sources.feed)},
-              {"notify", NotifyOf(sources.notify)}};
+              {"consumers", Json::parse(ConsumersJson(sources.journal))},
+              {"notify", NotifyOf(sources.notify)},
+              {"sync_api", SyncApiOf(sources.sync_api)},
+              {"compaction", CompactionOf(sources.compaction)},
+              {"gaps", GapsOf(pipeline.last_gaps)}};
   bool streaming = pipeline.state == PipelineState::kStreaming;
   out["last_error"] = streaming ? "" : pipeline.last_error.Get();
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

@@ -5,6 +5,7 @@
 #include "replication/pgoutput.h"
 #include "replication/preflight.h"
 #include "replication/publication.h"
+#include "replication/table_version.h"
 #include "replication/wal2json.h"
 #include "sidecar/log/log.h"
 #include "sidecar/reconcile.h"
@@ -21,6 +22,15 @@ constexpr std::chrono::seconds kReaderSilenceMax{10};
 constexpr std::chrono::seconds kFrozenTimeout{60};
 // A new slot waits for open transactions; less than what liveness allows the ingest loop.
 constexpr std::chrono::seconds kCreateTimeout{120};
+
+// Of a history that begins with the table. Not 1: the position before that, zero, is that of a name
+// that was promised a snapshot.
+constexpr replication::Lsn kBeginning(2);
+
+constexpr const char* kSuspicion =
+    "the table is another one than before: renamed, replaced, rewritten or altered, or its "
+    "publication was; what was written while it had another name or was not logged, PostgreSQL "
+    "leaves out";
 
 std::string SpareName(const std::string& slot) {
   return slot.substr(0, 56) + "_switch";
@@ -52,13 +62,27 @@ replication::Stream Upstream::Open(const std::function<bool()>& give_up) {
   replication::Facts facts = replication::Preflight(connection, options_.schema, kTable);
   for (const std::string& sentence : facts.warnings) Warn(sentence);
   EndWithFrozenReader(connection, facts.wal_sender_timeout);
+  LookAtTable(connection);
+  suspicion_ = replication::IsSameTable(journal_.table_version(), table_version_) ||
+                       journal_.table_version().empty()
+                   ? ""
+                   : kSuspicion;
+  walsender_ = connection.backend_pid();
   replication::StreamOptions stream;
   stream.start = BindToSlot(connection, replication::IdentifySystem(connection));
+  if (table_version_ != journal_.table_version()) journal_.NoteTable(table_version_);
   stream.slot = options_.slot;
   stream.plugin_options = PluginOptions();
   stream.status_interval = StatusInterval(facts.wal_sender_timeout);
   stream.give_up = give_up;
   return replication::Stream(std::move(connection), stream, probe_.stream);
+}
+
+// While the stream runs nobody else can move the slot.
+void Upstream::RequireUnmoved() const {
+  adapter::Connection connection(options_.connect);
+  std::string loss = WhyLost(replication::FindSlot(connection, options_.slot));
+  if (!loss.empty()) throw adapter::Error(loss);
 }
 
 void Upstream::Initialize() {
@@ -110,8 +134,13 @@ replication::Lsn Upstream::BindToSlot(adapter::Connection& connection,
   }
   if (!loss.empty() || options_.backfill) RequireReadableTable(connection);
   if (slot) {
+    if (!bound && loss.empty()) {
+      loss = "the journal is new, and the slot '" + slot->name +
+             "' was there before it: what has been deleted from the table since is in neither";
+      journal_.Bind(identity, kBeginning, loss);
+    }
     log::Warning("upstream", "the slot is dropped, and created anew with what the table holds",
-                 {{"slot", slot->name}, {"reason", loss.empty() ? "the journal is new" : loss}});
+                 {{"slot", slot->name}, {"reason", loss}});
     replication::DropSlot(connection, slot->name);
   }
   return BeginAnew(connection, identity, loss);
@@ -125,6 +154,11 @@ void Upstream::RequireTable(adapter::Connection& connection) {
     if (error.sqlstate() == "55000" && journal_.identity()) NoteHole(error.what());
     throw;
   }
+}
+
+void Upstream::LookAtTable(adapter::Connection& connection) {
+  table_version_ = replication::TableVersion(
+      connection, {options_.schema, kTable, options_.slot, options_.publication});
 }
 
 // A slot has one reader. A sidecar that lives sends an update every second; one of which nothing
@@ -178,7 +212,7 @@ std::string Upstream::WhyLost(const std::optional<replication::Slot>& slot) cons
            "max_slot_wal_keep_size";
   }
   if (!hole_.empty()) return hole_;
-  if (slot->confirmed_flush <= journal_.recorded()) return "";
+  if (slot->confirmed_flush <= journal_.recorded()) return suspicion_;
   return "the slot '" + slot->name + "' stands at " + slot->confirmed_flush.ToString() +
          ", beyond the journal's end at " + journal_.recorded().ToString() +
          ": somebody else has consumed the changes between";
@@ -192,9 +226,12 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   replication::NewSlot slot = CreateSlot(connection);
   log::Info("upstream", "created the replication slot",
             {{"slot", options_.slot}, {"plugin", plugin_}, {"from", slot.start.ToString()}});
-  if (!journal_.identity()) journal_.Bind(identity, reconciles ? replication::Lsn(1) : slot.start);
+  if (!journal_.identity()) journal_.Bind(identity, reconciles ? kBeginning : slot.start);
+  // What it shows is whole from here on. `connection` must not be used before the snapshot is.
+  adapter::Connection beside(options_.connect);
+  LookAtTable(beside);
   if (!reconciles) return slot.start;
-  if (!loss.empty()) log::Error("upstream", "history was lost: " + loss);
+  if (!loss.empty() && loss != suspicion_) log::Error("upstream", "history was lost: " + loss);
   ReconcileOptions reconcile;
   reconcile.connect = options_.connect;
   reconcile.schema = options_.schema;
@@ -202,14 +239,19 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   reconcile.beat = [this] { probe_.Beat(); };
   // A first start that was cut off has nothing that anybody could miss.
   auto forked = journal_.lost();
-  reconcile.gap = forked ? *forked : journal_.recorded() > replication::Lsn(1) ? loss : "";
-  uint64_t recovered = Reconcile(reconcile, slot, journal_);
-  probe_.recovered += recovered;
-  if (!reconcile.gap.empty()) ++probe_.losses;
+  reconcile.gap = forked ? *forked : journal_.recorded() > kBeginning ? loss : "";
+  reconcile.gap_only_if_missing = !forked && loss == suspicion_;
+  Reconciled done = Reconcile(reconcile, slot, journal_);
+  probe_.recovered += done.operations;
+  if (done.gap) {
+    ++probe_.losses;
+    probe_.Tell("history_recovered", reconcile.gap);
+  }
   journal_.LossTold();
   hole_.clear();
+  suspicion_.clear();
   log::Info("upstream", "the operations that were missing are taken from the table",
-            {{"operations", recovered}, {"at", slot.start.ToString()}});
+            {{"operations", done.operations}, {"at", slot.start.ToString()}});
   return slot.start;
 }
 
@@ -261,6 +303,7 @@ std::optional<replication::Slot> Upstream::SwitchPlugin(adapter::Connection& con
   RequireReadableTable(connection);
   replication::DropSlot(connection, slot.name);
   FinishSwitch(connection);
+  LookAtTable(connection);
   return replication::FindSlot(connection, slot.name);
 }
 

@@ -52,6 +52,13 @@ class Upstream {
   // when the journal belongs to another cluster, database, table or slot, kForked as below.
   // `give_up`: see StreamOptions.
   replication::Stream Open(const std::function<bool()>& give_up);
+  // After Open: where the slot was moved between the look at it and the start, PostgreSQL has begun
+  // at its new place in silence. Throws adapter::Error then; the next Open takes what was passed
+  // over from the table.
+  void RequireUnmoved() const;
+  // For the stream last opened: its process at the server, and what the table was like.
+  int walsender() const { return walsender_; }
+  const std::string& table_version() const { return table_version_; }
   // Something was written that the slot will never send (the table had another name, the
   // publication was missing): the next Open takes it from the table.
   void NoteHole(const std::string& sentence) { hole_ = sentence; }
@@ -74,6 +81,7 @@ class Upstream {
   void Initialize();
   std::string PluginOptions() const;
   void RequireTable(adapter::Connection& connection);
+  void LookAtTable(adapter::Connection& connection);
   bool IsSwitch(const replication::Slot& slot) const;
   void RequirePublication(adapter::Connection& connection);
   std::optional<replication::Slot> SwitchPlugin(adapter::Connection& connection,
@@ -99,8 +107,11 @@ class Upstream {
   journal::Journal& journal_;
   PipelineProbe& probe_;
   Poison poison_;
-  std::string hole_;  // a sentence, until what was lost by it is healed
-  Reader reader_;     // whom the slot was seen in use by
+  int walsender_ = 0;
+  std::string table_version_;  // see replication/table_version.h
+  std::string suspicion_;      // a sentence, where the slot may have left something out
+  std::string hole_;           // a sentence, until what was lost by it is healed
+  Reader reader_;              // whom the slot was seen in use by
   bool initialized_ = false;
   std::string plugin_;            // of the slot, once it was found or created
   std::set<std::string> warned_;  // each sentence once per process

@@ -10,19 +10,22 @@ from pathlib import Path
 
 # Which headers a room may include besides its own: folders, or patterns for single headers. The longest key that
 # fits a file is its room.
-PROBES = ["replication/probe.h", "sidecar/pipeline_probe.h", "sidecar/slot_probe.h", "sidecar/*/probe.h"]
+PROBES = ["replication/probe.h", "sidecar/latency.h", "sidecar/pipeline_probe.h", "sidecar/slot_probe.h", "sidecar/*/probe.h"]
 ARROWS = {
-    "config": [],
+    "config": ["sidecar/compaction/timetable.h"],
     "adapter": [],
     "replication": ["adapter"],
     "sidecar/log": [],
-    "sidecar/journal": ["replication/lsn.h"],
+    "sidecar/journal": ["replication/lsn.h", "sidecar/latency.h"],
     "sidecar/feed": ["sidecar/journal", "replication/change.h", "replication/lsn.h", "adapter/operation.h", "sidecar/log"],
     "sidecar/notify": ["adapter", "sidecar/log"],
+    "sidecar/compaction": ["adapter", "replication/table_version.h", "sidecar/journal", "sidecar/log", "sidecar/pipeline_probe.h"],
     "sidecar/http": ["sidecar/log"],
+    "sidecar/sync_api": ["adapter", "sidecar/http", "sidecar/log"],
     "sidecar/metrics": ["sidecar/log", *PROBES],
+    "sidecar/client": ["adapter/backoff.h"],
     "sidecar": ["adapter", "replication", "sidecar/log", "sidecar/journal", "sidecar/feed", "sidecar/notify",
-                "sidecar/http", "sidecar/metrics"],
+                "sidecar/compaction", "sidecar/http", "sidecar/sync_api", "sidecar/metrics"],
     "sidecar/command": ["config", "adapter", "replication", "sidecar"],
     "sidecar/main.cc": ["sidecar/command", "sidecar/version.h", "config/units.h"],
     "tests": ["config", "adapter", "replication", "sidecar"],
@@ -33,23 +36,25 @@ ROOMS = [room for room in ARROWS if room not in ("tests", "sidecar/main.cc")]
 HOMES = {
     "libpq-fe.h": ("PkgConfig::libpq", ["adapter/connection.cc"]),
     "yaml-cpp/": ("yaml-cpp", ["config/load.cc"]),
+    "cctz/": ("cctz", ["sidecar/compaction/zone.cc"]),
     "simdjson.h": ("simdjson::simdjson", ["replication/wal2json.cc"]),
     "isa-l": ("PkgConfig::libisal", ["sidecar/journal"]),
     "xxhash.h": ("PkgConfig::libxxhash", ["sidecar/known_ids.cc"]),
     "asio": ("asio", ["sidecar/feed"]),
-    "openssl/": ("OpenSSL::SSL", ["sidecar/feed"]),
+    "openssl/": ("OpenSSL::SSL", ["sidecar/feed", "sidecar/client", "sidecar/http/token.cc"]),
     "civetweb.h": ("civetweb", ["sidecar/http"]),
     "prometheus/": ("prometheus-cpp::core", ["sidecar/metrics"]),
     "spdlog/": ("spdlog::spdlog", ["sidecar/log"]),
     "CLI/": ("CLI11::CLI11", ["sidecar/main.cc"]),
     "nlohmann/": ("nlohmann_json::nlohmann_json",
-                  ["adapter", "sidecar/journal", "sidecar/feed", "sidecar/http", "sidecar/command",
-                   "sidecar/consumers_page.cc", "sidecar/status.cc"]),
+                  ["adapter", "sidecar/journal", "sidecar/feed", "sidecar/compaction", "sidecar/http", "sidecar/sync_api",
+                   "sidecar/client", "sidecar/command", "sidecar/consumers_page.cc", "sidecar/lag_history.cc",
+                   "sidecar/compaction_page.cc", "sidecar/status.cc"]),
 }
 # Where each change passes: a JSON document in memory costs more here than everything else together.
 HOT_PATH = ["replication/*", "sidecar/pipeline.*", "sidecar/feed/encode.*", "sidecar/notify/*"]
 
-POSIX = re.compile(r"(sys|net|netinet|arpa|linux)/\w+\.h|(poll|unistd|fcntl|signal|netdb|dirent|pthread|pwd|sched)\.h|[a-z_]+")
+POSIX = re.compile(r"(sys|net|netinet|arpa|linux)/\w+\.h|(poll|unistd|fcntl|signal|netdb|dirent|malloc|pthread|pwd|sched)\.h|[a-z_]+")
 NOT_SOURCE = {".git", "build", "__pycache__"}
 HEADINGS = ["What comes in", "What goes out", "What can fail", "Which thread"]
 COLUMNS = 100
@@ -244,20 +249,20 @@ def line_lengths(root):
 
 
 def readme_examples(root):
-    """What the README shows of examples/ is what lies there and is run by examples_test.py."""
+    """The README shows the short examples as they are, and examples_test.py runs them."""
     blocks = re.findall(r"^```\w*\n(.*?)^```$", text(root, "README.md"), re.DOTALL | re.MULTILINE)
     for name in files(root):
-        if name.startswith("examples/") and name.endswith((".py", ".mjs")) and text(root, name) not in blocks:
+        if re.fullmatch(r"examples/\w+/short\.\w+", name) and text(root, name) not in blocks:
             yield f"README.md: does not show {name} as it is"
 
 
 def fault_rows(root):
     """The table of faults in tests/README.md names the tests that are there, and all of them."""
-    named = set(re.findall(r"`(\w+) ([PSWOD]\d+)`", text(root, "tests/README.md")))
+    named = set(re.findall(r"`(\w+) ([PSWODF]\d+)`", text(root, "tests/README.md")))
     written = set()
     for name in files(root):
         script = re.fullmatch(r"tests/blackbox/(\w+)_test\.py", name)
-        rows = re.findall(r"def test_([PSWOD]\d+)_", text(root, name)) if script else []
+        rows = re.findall(r"def test_([PSWODF]\d+)_", text(root, name)) if script else []
         written |= {(script[1], row) for row in rows}
     for script, row in sorted(named - written):
         yield f"tests/README.md: there is no test_{row}_ in blackbox/{script}_test.py"

@@ -149,8 +149,8 @@ class PlantedViolationsAreCaught(unittest.TestCase):
         self.expect(tidy.line_lengths, "more than 100 columns")
 
     def test_an_example_that_the_readme_does_not_show(self):
-        self.append("examples/python/consume.py", "print()")
-        self.expect(tidy.readme_examples, "examples/python/consume.py")
+        self.append("examples/python/short.py", "print()")
+        self.expect(tidy.readme_examples, "examples/python/short.py")
 
     def test_a_fault_that_nobody_injects(self):
         self.append("tests/README.md", "| S99 | nothing | `healing S99` |")

@@ -7,6 +7,7 @@
 #include "sidecar/command/config_commands.h"
 #include "sidecar/command/show.h"
 #include "sidecar/http/client.h"
+#include "sidecar/http/token.h"
 
 namespace syncflow::command {
 namespace {
@@ -34,7 +35,9 @@ Answer Ask(const std::string& config_path, const http::Request& request) {
     return {Fail("http.listen is empty, so the sidecar cannot be asked: set it to 127.0.0.1:9464"),
             ""};
   try {
-    http::Response response = http::Ask(settings->http.listen, request);
+    const std::string& file = settings->http.token_file;
+    std::string token = file.empty() || request.method == "GET" ? "" : http::ReadToken(file);
+    http::Response response = http::Ask(settings->http.listen, request, token);
     if (response.status == 200) return {0, response.body};
     json body = json::parse(response.body, nullptr, false);
     bool says = body.is_object() && body.contains("error") && body["error"].is_string();
@@ -42,6 +45,8 @@ Answer Ask(const std::string& config_path, const http::Request& request) {
         Fail(says ? body["error"].get<std::string>() : "HTTP " + std::to_string(response.status)),
         ""};
   } catch (const http::Unreachable& error) {
+    return {Fail(error.what()), ""};
+  } catch (const http::TokenError& error) {
     return {Fail(error.what()), ""};
   }
 }
@@ -64,7 +69,7 @@ void Print(const json& page) {
 }  // namespace
 
 int ListConsumers(const std::string& config_path, bool as_json) {
-  Answer answer = Ask(config_path, {"GET", "/consumers", ""});
+  Answer answer = Ask(config_path, {"GET", "/consumers", "", {}});
   if (answer.exit_code != 0) return answer.exit_code;
   if (as_json) {
     std::fputs(answer.body.c_str(), stdout);
@@ -78,11 +83,12 @@ int ListConsumers(const std::string& config_path, bool as_json) {
 
 int MoveConsumer(const std::string& config_path, const std::string& name,
                  const std::string& cursor) {
-  return Ask(config_path, {"PUT", "/consumers/" + name, json{{"cursor", cursor}}.dump()}).exit_code;
+  return Ask(config_path, {"PUT", "/consumers/" + name, json{{"cursor", cursor}}.dump(), {}})
+      .exit_code;
 }
 
 int RemoveConsumer(const std::string& config_path, const std::string& name) {
-  return Ask(config_path, {"DELETE", "/consumers/" + name, ""}).exit_code;
+  return Ask(config_path, {"DELETE", "/consumers/" + name, "", {}}).exit_code;
 }
 
 }  // namespace syncflow::command

@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "adapter/accept.h"
@@ -106,10 +107,39 @@ class Acceptor {
   size_t rejected_ = 0;
 };
 
+// What the slot has confirmed is durable in the sidecar's journal: a snapshot, then the end of the
+// WAL, and what the snapshot's transactions have written may go once the slot has come there.
+// nullopt: there is no such slot, so nobody follows the table.
+std::optional<std::string> WrittenBefore(adapter::Connection& connection, const std::string& slot) {
+  constexpr auto kPatience = std::chrono::seconds(30);
+  adapter::Result server = connection.Query(
+      "SELECT pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), "
+      "pg_catalog.pg_current_wal_insert_lsn()",
+      {});
+  std::string written_before(server.Get(0, 0));
+  connection.Query("SELECT pg_catalog.pg_current_xact_id()", {});  // an idle stream moves, too
+  for (auto end = adapter::Clock::now() + kPatience; adapter::Clock::now() < end;) {
+    adapter::Result found = connection.Query(
+        "SELECT confirmed_flush_lsn >= $2::pg_lsn FROM pg_catalog.pg_replication_slots WHERE "
+        "slot_name = $1 AND database = pg_catalog.current_database()",
+        {slot, std::string(server.Get(0, 1))});
+    if (found.rows() == 0) return std::nullopt;
+    if (found.Get(0, 0) == "t") return written_before;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  throw adapter::Error("the slot '" + slot +
+                           "' has not come to what is committed now, so what is deleted could be "
+                           "lost to the consumers of the feed",
+                       "55000",
+                       "start the sidecar, or let it catch up; --past-slot deletes all the same");
+}
+
 }  // namespace
 
-int Compact(const Database& database, adapter::CompactOptions options) {
+int Compact(const Database& database, adapter::CompactOptions options, bool past_slot) {
   auto connection = ConnectForLong(database);
+  if (!past_slot && !options.dry_run)
+    options.written_before = WrittenBefore(connection, database.slot);
   options.progress = [](const adapter::CompactProgress& progress) {
     ShowProgress(std::to_string(progress.deleted) + " of " + std::to_string(progress.eligible) +
                  " operations");

@@ -11,7 +11,9 @@
 namespace syncflow::command {
 
 // {"message","deletedCount"}, as SyncFlow's server answers; a sentence on stderr says more.
-int Compact(const Database& database, adapter::CompactOptions options);
+// Waits up to half a minute for the sidecar's slot to come to what is committed now, unless
+// `past_slot`; without such a slot it waits for nobody.
+int Compact(const Database& database, adapter::CompactOptions options, bool past_slot);
 
 // {"totalOperations","totalDocuments","unsyncedOperations"}
 int Stats(const Database& database);

@@ -20,6 +20,7 @@ std::optional<Database> FromFile(const std::string& path) {
   database.connect.url = settings->postgres.url.Reveal();
   database.connect.password_file = settings->postgres.password_file;
   database.schema = settings->postgres.schema;
+  database.slot = settings->replication.slot;
   if (settings->notify.mode == config::NotifyMode::kOff)
     database.notify = adapter::NotifyMode::kOff;
   return database;
@@ -29,6 +30,7 @@ Database FromUrl(const std::string& url, const std::string& schema) {
   Database database;
   database.connect.url = url;
   database.schema = schema;
+  database.slot = config::Settings().replication.slot;
   return database;
 }
 

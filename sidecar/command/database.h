@@ -20,6 +20,7 @@ struct Database {
   adapter::ConnectOptions connect;
   std::string schema;
   adapter::NotifyMode notify = adapter::NotifyMode::kTrigger;
+  std::string slot;  // of the sidecar that follows it, if one does
 };
 
 // Finds it, and runs `work`; returns what that returns. 78 after the violations of the file were

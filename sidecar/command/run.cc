@@ -10,6 +10,7 @@
 
 #include "config/settings.h"
 #include "sidecar/command/config_commands.h"
+#include "sidecar/command/job.h"
 #include "sidecar/log/log.h"
 #include "sidecar/service.h"
 #include "sidecar/version.h"
@@ -20,7 +21,8 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kConfiguration = 78;  // EX_CONFIG
 constexpr unsigned kStopSecondsMax = 10;
-constexpr uint64_t kOtherDescriptors = 64;
+constexpr uint64_t kOtherDescriptors = 80;   // 16 of them for consumers that are turned away
+constexpr uint64_t kSyncDescriptors = 2200;  // connections served and waiting
 
 ServiceOptions OptionsOf(const config::Settings& settings) {
   ServiceOptions options;
@@ -38,6 +40,8 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   options.feed.line_bytes_max = settings.feed.line_max;
   options.feed.allow_anonymous = settings.feed.allow_anonymous;
   options.feed.tokens_file = settings.feed.tokens_file;
+  options.feed.tls = {settings.feed_tls.certificate, settings.feed_tls.key,
+                      settings.feed_tls.client_ca};
   options.feed.server_name = std::string("syncflow-sidecar/") + kVersion;
   UpstreamOptions& upstream = options.pipeline.upstream;
   upstream.connect.url = settings.postgres.url.Reveal();
@@ -52,7 +56,12 @@ ServiceOptions OptionsOf(const config::Settings& settings) {
   bool trigger = settings.notify.mode == config::NotifyMode::kTrigger;
   upstream.notify = trigger ? adapter::NotifyMode::kTrigger : adapter::NotifyMode::kOff;
   options.pipeline.line_bytes_max = settings.feed.line_max;
+  for (const config::CompactionJob& job : settings.compaction.jobs)
+    options.jobs.push_back(JobOf(job));
   options.http_listen = settings.http.listen;
+  options.http_token_file = settings.http.token_file;
+  options.sync_listen = settings.sync_api.listen;
+  options.pool_max = static_cast<int>(settings.postgres.pool_max);
   options.watch_notify = settings.notify.watch && trigger;
   return options;
 }
@@ -102,7 +111,8 @@ void LeaveRoomForTheJournal(uint64_t descriptors, ServiceOptions& options) {
       journal.pin_bytes / journal.segment_bytes +
       static_cast<uint64_t>(std::max(journal.retain_age, journal.pin_age) / std::chrono::hours(1)) +
       2;
-  uint64_t left = descriptors - std::min(kOtherDescriptors + 2 * segments, descriptors / 2);
+  uint64_t others = kOtherDescriptors + (options.sync_listen.empty() ? 0 : kSyncDescriptors);
+  uint64_t left = descriptors - std::min(others + 2 * segments, descriptors / 2);
   if (options.feed.connections_max <= left) return;
   log::Warning("service",
                "this process may open " + std::to_string(descriptors) +

@@ -55,6 +55,17 @@ std::string ShowChange(std::string_view line) {
   return Printable(usable ? Show(change) : std::string(line));
 }
 
+std::string ShowDocument(std::string_view line) {
+  json parsed = json::parse(line, nullptr, false);
+  bool usable = parsed.is_object() && parsed.contains("document") && parsed["document"].is_object();
+  if (!usable) return Printable(std::string(line));
+  const json& document = parsed["document"];
+  std::string out = "snapshot " + Text(document, "collection") + "/" + Text(document, "id");
+  if (document.contains("rev")) out += " rev " + Compact(document["rev"]);
+  if (IsTrue(document, "deleted")) return Printable(out + " (deleted)");
+  return Printable(document.contains("data") ? out + " " + Compact(document["data"]) : out);
+}
+
 std::string Printable(std::string text) {
   for (size_t i = 0; i < text.size(); ++i) {
     auto byte = static_cast<unsigned char>(text[i]);

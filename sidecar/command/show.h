@@ -12,6 +12,11 @@ namespace syncflow::command {
 // a change comes back as it is, made printable.
 std::string ShowChange(std::string_view line);
 
+// A document of a snapshot:
+//
+//   snapshot todos/doc-1 rev 3 {"title":"x"}
+std::string ShowDocument(std::string_view line);
+
 // The text with control characters (C0, DEL, C1) replaced by '?'.
 std::string Printable(std::string text);
 

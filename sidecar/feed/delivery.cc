@@ -1,8 +1,6 @@
 #include "sidecar/feed/delivery.h"
 
 #include <fcntl.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -75,17 +73,17 @@ void Delivery::Start(uint64_t offset, journal::Position position) {
   warm_until_ = 0;
 }
 
-Delivery::Result Delivery::Send(int socket, uint64_t& budget) {
-  if (!rest_.empty()) return SendRest(socket, budget);
+Delivery::Result Delivery::Send(Wire& wire, uint64_t& budget) {
+  if (!rest_.empty()) return SendRest(wire, budget);
   try {
-    if (filter_ && AtLineEnd()) return SendPage(socket, budget);
+    if (filter_ && AtLineEnd()) return SendPage(wire, budget);
     if (auto view = hub_.journal.Tail(offset_, Wanted())) {
       if (view->bytes.empty()) return Result::kHead;
-      return SendFromMemory(socket, view->bytes, budget);
+      return SendFromMemory(wire, view->bytes, budget);
     }
     auto found = hub_.journal.Read(offset_, Wanted());
     auto* slice = std::get_if<journal::Slice>(&found);
-    return slice == nullptr ? Result::kLost : SendFromFile(socket, *slice, budget);
+    return slice == nullptr ? Result::kLost : SendFromFile(wire, *slice, budget);
   } catch (const journal::Error& error) {
     log::Error("feed", error.what());
     return Result::kUnreadable;
@@ -97,8 +95,8 @@ uint64_t Delivery::Wanted() const {
   return AtLineEnd() ? kChunkBytes : chunk_end_ - offset_;
 }
 
-Delivery::Result Delivery::SendRest(int socket, uint64_t& budget) {
-  ssize_t sent = send(socket, rest_.data(), rest_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+Delivery::Result Delivery::SendRest(Wire& wire, uint64_t& budget) {
+  ssize_t sent = wire.Send(rest_);
   if (sent < 0) return Failed();
   rest_.erase(0, static_cast<size_t>(sent));
   if (rest_.empty()) rest_.shrink_to_fit();
@@ -106,10 +104,10 @@ Delivery::Result Delivery::SendRest(int socket, uint64_t& budget) {
   return Result::kSent;
 }
 
-Delivery::Result Delivery::SendFromMemory(int socket, std::string_view bytes, uint64_t& budget) {
+Delivery::Result Delivery::SendFromMemory(Wire& wire, std::string_view bytes, uint64_t& budget) {
   bool begins = AtLineEnd();
   // The kernel copies, so nothing refers to the block afterwards.
-  ssize_t result = send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  ssize_t result = wire.Send(bytes);
   if (result < 0) return Failed();
   auto sent = static_cast<size_t>(result);
   if (begins) Begin(bytes.size(), LastPosition(bytes, true).value_or(chunk_last_));
@@ -118,12 +116,11 @@ Delivery::Result Delivery::SendFromMemory(int socket, std::string_view bytes, ui
   return Result::kSent;
 }
 
-Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice, uint64_t& budget) {
+Delivery::Result Delivery::SendFromFile(Wire& wire, const journal::Slice& slice, uint64_t& budget) {
   if (!IsWarm(slice)) return Result::kCold;
   bool begins = AtLineEnd();
   uint64_t length = begins ? slice.length : std::min(slice.length, Wanted());
-  auto at = static_cast<off_t>(slice.file_offset);
-  ssize_t result = sendfile(socket, slice.fd, &at, length);
+  ssize_t result = wire.SendFile(slice.fd, slice.file_offset, length);
   if (result == 0 || (result < 0 && errno == EIO)) {
     log::Error("feed", WhyUnreadable(result));
     return Result::kUnreadable;
@@ -145,7 +142,7 @@ Delivery::Result Delivery::SendFromFile(int socket, const journal::Slice& slice,
 
 // ---- through a filter ----
 
-Delivery::Result Delivery::SendPage(int socket, uint64_t& budget) {
+Delivery::Result Delivery::SendPage(Wire& wire, uint64_t& budget) {
   if (window_ && window_->IsFull())
     return offset_ == hub_.journal.head().offset ? Result::kHead : Result::kPaused;
   auto page = hub_.pages.Find(filter_.get(), offset_);
@@ -161,7 +158,7 @@ Delivery::Result Delivery::SendPage(int socket, uint64_t& budget) {
   bytes = bytes.substr(page->BeginOf(first), page->BeginOf(end) - page->BeginOf(first));
   size_t sent = 0;
   if (!bytes.empty()) {
-    ssize_t result = send(socket, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t result = wire.Send(bytes);
     if (result < 0) return Failed();
     sent = static_cast<size_t>(result);
     Count(sent, budget);

@@ -20,6 +20,7 @@
 #include <variant>
 
 #include "sidecar/feed/hub.h"
+#include "sidecar/feed/wire.h"
 #include "sidecar/journal/cursor.h"
 #include "sidecar/journal/journal.h"
 
@@ -47,8 +48,9 @@ class Delivery {
   void Start(uint64_t offset, journal::Position position);
   void Acknowledge(journal::Position position);
   // Sends one piece and takes its size off `budget`.
-  Result Send(int socket, uint64_t& budget);
+  Result Send(Wire& wire, uint64_t& budget);
 
+  bool has_window() const { return window_ != nullptr; }
   bool AtLineEnd() const { return offset_ == chunk_end_; }
   uint64_t offset() const { return offset_; }
   // Everything up to it has been sent.
@@ -59,16 +61,19 @@ class Delivery {
   // Brings what follows `offset` into the page cache, waiting for the disk as long as it takes;
   // returns where it ends. For the cold reader's thread.
   static uint64_t Warm(const journal::Journal& journal, uint64_t offset);
-  void Warmed(uint64_t end) { warm_until_ = end; }
+  // It has done so from `begin` on.
+  void Warmed(uint64_t begin, uint64_t end) {
+    if (begin == offset_) warm_until_ = end;
+  }
 
  private:
-  Result SendRest(int socket, uint64_t& budget);
-  Result SendPage(int socket, uint64_t& budget);
+  Result SendRest(Wire& wire, uint64_t& budget);
+  Result SendPage(Wire& wire, uint64_t& budget);
   void PassPart(const Page& page, size_t first, size_t sent);
   void NoteSent(const Page& page, size_t first, size_t end);
   std::variant<std::shared_ptr<const Page>, Result> MakePage(uint64_t& budget);
-  Result SendFromMemory(int socket, std::string_view bytes, uint64_t& budget);
-  Result SendFromFile(int socket, const journal::Slice& slice, uint64_t& budget);
+  Result SendFromMemory(Wire& wire, std::string_view bytes, uint64_t& budget);
+  Result SendFromFile(Wire& wire, const journal::Slice& slice, uint64_t& budget);
   bool IsWarm(const journal::Slice& slice) const;
   uint64_t Wanted() const;
   void Begin(uint64_t length, journal::Position last);

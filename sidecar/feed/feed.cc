@@ -20,10 +20,13 @@
 namespace syncflow::feed {
 namespace {
 
-using asio::ip::tcp;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+// Who is one too many is told so, as far as this goes: their descriptors are counted among those
+// that a process keeps free for the journal.
+constexpr size_t kTurnedAwayMax = 16;
 
 // sendfile knows no MSG_NOSIGNAL.
 void BlockSigpipe() {
@@ -46,27 +49,36 @@ void Save(const journal::Journal& journal) {
 
 struct Feed::State {
   State(Options given, const journal::Journal& journal)
-      : hub(std::move(given), journal),
+      : hub(std::move(given), journal, [this] { AnnounceDocuments(); }),
         tokens_file(hub.options.tokens_file),
+        tls_files(hub.options.tls),
         listener(hub),
         grace_timer(hub.io),
         tick_timer(hub.io) {
+    hub.await_hello = [this](std::shared_ptr<Session> session) { AwaitHello(session); };
     if (!hub.options.tokens_file.empty()) hub.tokens = tokens_file.ReadIfChanged();
+    if (!hub.options.tls.certificate.empty()) hub.tls = tls_files.ReadIfChanged();
   }
 
   void Run();
-  void Welcome(tcp::socket socket);
+  void Announce();
+  void AnnounceDocuments();
+  void Welcome(Socket socket);
+  void AwaitHello(const std::shared_ptr<Session>& session);
   void AwaitGrace();
   void Tick();
   void SaveAcks();
   void AcksSaved();
+  void ReadFiles();
   void ReadTokens();
   void TakeTokens(std::shared_ptr<const Tokens> tokens);
+  void ReadTls();
   void EachSession(const std::function<void(Session&)>& visit);
   void Stop();
 
   Hub hub;
   TokensFile tokens_file;  // the cold reader's, once the feed has started
+  TlsFiles tls_files;      // likewise
   Listener listener;
   // Who has not spoken yet, in the order of their deadlines.
   std::deque<std::pair<Clock::time_point, std::weak_ptr<Session>>> young;
@@ -74,6 +86,8 @@ struct Feed::State {
   asio::steady_timer tick_timer;
   uint64_t saves_told = 0;
   std::atomic<bool> announced{false};
+  std::atomic<bool> documents_announced{false};
+  std::atomic<bool> reading_files{false};
   std::promise<void> empty;  // by Stop: no session is left
   bool told_empty = false;
   std::thread thread;
@@ -95,7 +109,7 @@ const Probe& Feed::probe() const {
 
 void Feed::Start() {
   state_->listener.Start(
-      [state = state_.get()](tcp::socket socket) { state->Welcome(std::move(socket)); });
+      [state = state_.get()](Socket socket) { state->Welcome(std::move(socket)); });
   state_->Tick();
   state_->thread = std::thread([state = state_.get()] { state->Run(); });
 }
@@ -107,18 +121,23 @@ void Feed::State::Run() {
 
 // ---- who comes ----
 
-void Feed::State::Welcome(tcp::socket socket) {
+void Feed::State::Welcome(Socket socket) {
+  if (hub.sessions.size() >= hub.options.connections_max + kTurnedAwayMax) {
+    ++hub.probe.refused;
+    return;  // without a word: too many are being told already
+  }
   ++hub.probe.consumers;
   std::error_code ignored;
   socket.non_blocking(true, ignored);
   SetOptions(socket.native_handle());
   auto session = std::make_shared<Session>(hub, std::move(socket));
   hub.sessions.push_back(session);
-  session->Start(std::prev(hub.sessions.end()));
-  if (hub.sessions.size() > hub.options.connections_max) {
-    ++hub.probe.refused;
-    return session->TurnAway();
-  }
+  bool full = hub.sessions.size() > hub.options.connections_max;
+  if (full) ++hub.probe.refused;
+  session->Start(std::prev(hub.sessions.end()), full);
+}
+
+void Feed::State::AwaitHello(const std::shared_ptr<Session>& session) {
   young.emplace_back(Clock::now() + hub.options.hello_timeout, session);
   if (young.size() == 1) AwaitGrace();
 }
@@ -143,7 +162,8 @@ void Feed::State::Tick() {
     auto now = Clock::now();
     EachSession([now](Session& session) { session.Tick(now); });
     SaveAcks();
-    if (hub.tokens) asio::post(hub.cold, [this] { ReadTokens(); });
+    hub.snapshots.Tick();
+    if (!reading_files.exchange(true)) asio::post(hub.cold, [this] { ReadFiles(); });
     Tick();
   });
 }
@@ -164,6 +184,13 @@ void Feed::State::AcksSaved() {
   EachSession([](Session& session) { session.AcksSaved(); });
 }
 
+// By the thread that may wait for the disk.
+void Feed::State::ReadFiles() {
+  if (!hub.options.tokens_file.empty()) ReadTokens();
+  if (!hub.options.tls.certificate.empty()) ReadTls();
+  reading_files = false;
+}
+
 // A file that cannot be understood changes nothing.
 void Feed::State::ReadTokens() {
   try {
@@ -180,6 +207,18 @@ void Feed::State::TakeTokens(std::shared_ptr<const Tokens> tokens) {
   EachSession([](Session& session) { session.Reauthorise(); });
 }
 
+// Who is connected goes on with what was in force.
+void Feed::State::ReadTls() {
+  try {
+    auto tls = tls_files.ReadIfChanged();
+    if (!tls) return;
+    asio::post(hub.io, [this, tls] { hub.tls = tls; });
+    log::Info("feed", "the certificate was read again");
+  } catch (const std::runtime_error& error) {
+    log::Error("feed", std::string(error.what()) + "; the certificate that was read before stays");
+  }
+}
+
 // A visit may end the session.
 void Feed::State::EachSession(const std::function<void(Session&)>& visit) {
   for (auto next = hub.sessions.begin(); next != hub.sessions.end();) {
@@ -191,12 +230,24 @@ void Feed::State::EachSession(const std::function<void(Session&)>& visit) {
 // ---- what all are told ----
 
 void Feed::Announce() {
-  // Only the first announcement of a burst posts; the turn that follows sends whatever is there by
-  // then.
-  if (state_->announced.exchange(true)) return;
-  asio::post(state_->hub.io, [state = state_.get()] {
-    state->announced = false;
-    state->EachSession([](Session& session) { session.Announced(); });
+  state_->Announce();
+}
+
+// Only the first announcement of a burst posts; the turn that follows sends whatever is there by
+// then.
+void Feed::State::Announce() {
+  if (announced.exchange(true)) return;
+  asio::post(hub.io, [this] {
+    announced = false;
+    EachSession([](Session& session) { session.Announced(); });
+  });
+}
+
+void Feed::State::AnnounceDocuments() {
+  if (documents_announced.exchange(true)) return;
+  asio::post(hub.io, [this] {
+    documents_announced = false;
+    EachSession([](Session& session) { session.SnapshotGrew(); });
   });
 }
 
@@ -226,6 +277,7 @@ void Feed::Stop(milliseconds deadline) {
   empty.wait_for(deadline);
   state_->hub.io.stop();
   state_->thread.join();
+  state_->hub.snapshots.Stop();
   state_->hub.cold.join();
   // The feed thread has ended, so its sessions may be touched here.
   state_->listener.Close();

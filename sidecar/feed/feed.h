@@ -1,4 +1,4 @@
-// The feed: serves the journal to TCP consumers, protocol version 1 (see README.md of this room).
+// The feed: serves the journal to TCP consumers, protocol version 1 (see PROTOCOL.md of this room).
 //
 // One thread of its own with one io_context; sessions live on it and need no locks. A second thread
 // (the cold reader) pulls journal ranges into the page cache so that the feed thread never waits
@@ -10,7 +10,9 @@
 #include <memory>
 #include <string>
 
+#include "sidecar/feed/documents.h"
 #include "sidecar/feed/probe.h"
+#include "sidecar/feed/tls.h"
 #include "sidecar/journal/journal.h"
 
 namespace syncflow::feed {
@@ -21,8 +23,11 @@ struct Options {
   std::chrono::seconds heartbeat{15};  // for consumers that ask for none; plain mode: 30 s
   uint32_t connections_max = 20'000;
   uint64_t line_bytes_max = 8ull << 20;
-  bool allow_anonymous = false;  // or tokens: needed for an address other than loopback
+  // This, tokens, or certificates of consumers are needed for an address other than loopback.
+  bool allow_anonymous = false;
   std::string tokens_file;       // who may read what (tokens.h); empty: everybody everything
+  TlsOptions tls;                // without a certificate: none
+  ReadDocuments read_documents;  // for consumers that begin with a snapshot; nullptr: not offered
   std::string server_name = "syncflow-sidecar";  // with version, in the server's hello
 };
 

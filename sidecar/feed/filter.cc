@@ -8,13 +8,6 @@
 namespace syncflow::feed {
 namespace {
 
-// The end of the JSON string that begins at `begin` with its quotation mark.
-size_t EndOfString(std::string_view line, size_t begin) {
-  size_t at = begin + 1;
-  while ((at = line.find_first_of("\"\\", at)) != line.npos && line[at] == '\\') at += 2;
-  return at == line.npos ? line.size() : at + 1;
-}
-
 // The operation's collection as JSON text, with its quotation marks; nullopt for what is no change.
 std::optional<std::string_view> CollectionOf(std::string_view line) {
   constexpr std::string_view kId = ",\"op\":{\"id\":";
@@ -22,21 +15,29 @@ std::optional<std::string_view> CollectionOf(std::string_view line) {
   constexpr std::string_view kCollection = ",\"collection\":";
   size_t at = line.find(kId);
   if (at == line.npos || !line.starts_with("{\"type\":\"change\"")) return std::nullopt;
-  at = EndOfString(line, at + kId.size());
+  at = EndOfJsonString(line, at + kId.size());
   if (line.substr(at, kType.size()) != kType) return std::nullopt;
-  at = EndOfString(line, at + kType.size());
+  at = EndOfJsonString(line, at + kType.size());
   if (line.substr(at, kCollection.size()) != kCollection) return std::nullopt;
   at += kCollection.size();
-  return line.substr(at, EndOfString(line, at) - at);
+  return line.substr(at, EndOfJsonString(line, at) - at);
 }
 
-// Its collection was too long for the line: it might be anybody's.
+// Its collection was too long for the line: it might be anybody's. What was left out stands at the
+// line's end and holds numbers only; the same words inside of data do not end the line.
 bool LacksCollection(std::string_view line) {
   size_t at = line.rfind(",\"omitted\":{");
-  return at != line.npos && line.find("\"collection\":", at) != line.npos;
+  if (at == line.npos || line.substr(line.find('}', at)) != "}}\n") return false;
+  return line.find("\"collection\":", at) != line.npos;
 }
 
 }  // namespace
+
+size_t EndOfJsonString(std::string_view line, size_t begin) {
+  size_t at = begin + 1;
+  while ((at = line.find_first_of("\"\\", at)) != line.npos && line[at] == '\\') at += 2;
+  return at == line.npos ? line.size() : at + 1;
+}
 
 Filter::Filter(std::vector<std::string> collections) : collections_(std::move(collections)) {
   std::ranges::sort(collections_);
@@ -51,7 +52,15 @@ bool Filter::Passes(std::string_view line) const {
   auto collection = CollectionOf(line);
   if (!collection) return true;
   if (*collection == "\"\"" && LacksCollection(line)) return true;
-  return std::ranges::binary_search(texts_, *collection);
+  return WantsJson(*collection);
+}
+
+bool Filter::Wants(const std::string& collection) const {
+  return collections_.empty() || std::ranges::binary_search(collections_, collection);
+}
+
+bool Filter::WantsJson(std::string_view collection) const {
+  return texts_.empty() || std::ranges::binary_search(texts_, collection);
 }
 
 std::shared_ptr<const Filter> Filters::Get(const std::vector<std::string>& collections) {

@@ -21,11 +21,18 @@ class Filter {
   const std::vector<std::string>& collections() const { return collections_; }
   // `line` is one of the journal's. What is no operation, a gap, always passes.
   bool Passes(std::string_view line) const;
+  bool Wants(const std::string& collection) const;
+  // The same for a name as JSON text, with its quotation marks.
+  bool WantsJson(std::string_view collection) const;
 
  private:
   std::vector<std::string> collections_;  // sorted, each once
   std::vector<std::string> texts_;        // the same as they stand in a line, sorted
 };
+
+// The end of the JSON string that begins at `begin` with its quotation mark; line.size() when it
+// is cut off.
+size_t EndOfJsonString(std::string_view line, size_t begin);
 
 // The filters in use.
 class Filters {

@@ -3,7 +3,9 @@
 
 #include <array>
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/thread_pool.hpp>
+#include <chrono>
 #include <functional>
 #include <list>
 #include <map>
@@ -13,14 +15,26 @@
 
 #include "sidecar/feed/feed.h"
 #include "sidecar/feed/filter.h"
+#include "sidecar/feed/snapshot.h"
+#include "sidecar/feed/tls.h"
 #include "sidecar/feed/tokens.h"
 
 namespace syncflow::feed {
 
 class Session;
 
+// As the protocol tells it: since 1970.
+inline int64_t MicrosecondsNow() {
+  auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+}
+
 struct Hub {
-  Hub(Options given, const journal::Journal& source) : options(std::move(given)), journal(source) {}
+  Hub(Options given, const journal::Journal& source, std::function<void()> announce)
+      : options(std::move(given)),
+        journal(source),
+        snapshots(options.read_documents, source, options.line_bytes_max, std::move(announce),
+                  [this](std::function<void()> work) { asio::post(cold, std::move(work)); }) {}
 
   Options options;
   const journal::Journal& journal;
@@ -35,8 +49,13 @@ struct Hub {
   // thread_local: that would sit on the small stacks of other libraries' threads.)
   std::array<char, 64 << 10> scratch;
   std::shared_ptr<const Tokens> tokens;  // nullptr: nobody is asked for one
+  std::shared_ptr<const TlsServer> tls;  // nullptr: sockets as they are
+  std::chrono::steady_clock::time_point next_handshake_warning;
+  // Bytes can travel; whoever does not use them within the hello timeout gets plain mode.
+  std::function<void(std::shared_ptr<Session>)> await_hello;
   Filters filters;
   Pages pages;
+  Snapshots snapshots;
   std::string upstream_down;       // why PostgreSQL is away; empty while it is there
   std::function<void()> on_empty;  // set while stopping: the last session has ended
   std::minstd_rand random{std::random_device{}()};

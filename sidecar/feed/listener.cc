@@ -22,21 +22,23 @@ int OpenSpare() {
   return open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-tcp::acceptor Listen(asio::io_context& io, const Options& options) {
+Acceptor Listen(asio::io_context& io, const Options& options) {
   tcp::endpoint endpoint = ParseAddress(options.listen);
-  bool asks = !options.tokens_file.empty();
+  bool asks = !options.tokens_file.empty() ||
+              (!options.tls.certificate.empty() && !options.tls.client_ca.empty());
   if (!endpoint.address().is_loopback() && !asks && !options.allow_anonymous) {
     throw std::runtime_error(
         "feed.listen " + options.listen +
         " can be reached from other machines, and nobody would be asked who they are: give "
-        "feed.tokens_file, listen on 127.0.0.1, or set feed.allow_anonymous: true");
+        "feed.tokens_file or feed.tls.client_ca, listen on 127.0.0.1, or set "
+        "feed.allow_anonymous: true");
   }
-  tcp::acceptor acceptor(io);
+  Acceptor acceptor(io);
   acceptor.open(endpoint.protocol());
-  acceptor.set_option(tcp::acceptor::reuse_address(true));
+  acceptor.set_option(Acceptor::reuse_address(true));
   std::error_code error;
   acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+  if (!error) acceptor.listen(Acceptor::max_listen_connections, error);
   if (error) {
     throw std::runtime_error("cannot listen on feed.listen " + options.listen + ": " +
                              error.message() + "; stop what listens there, or choose another port");
@@ -58,7 +60,7 @@ Listener::~Listener() {
   if (spare_fd_ >= 0) close(spare_fd_);
 }
 
-void Listener::Start(std::function<void(tcp::socket)> welcome) {
+void Listener::Start(std::function<void(Socket)> welcome) {
   welcome_ = std::move(welcome);
   Accept();
 }
@@ -71,10 +73,10 @@ void Listener::Close() {
 
 void Listener::Accept() {
   acceptor_.async_accept(
-      [this](std::error_code error, tcp::socket socket) { Accepted(error, std::move(socket)); });
+      [this](std::error_code error, Socket socket) { Accepted(error, std::move(socket)); });
 }
 
-void Listener::Accepted(std::error_code error, tcp::socket socket) {
+void Listener::Accepted(std::error_code error, Socket socket) {
   if (error == asio::error::operation_aborted || !acceptor_.is_open()) return;
   if (!error) {
     ++hub_.probe.accepted;

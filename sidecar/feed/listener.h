@@ -2,11 +2,11 @@
 #pragma once
 
 #include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 #include <functional>
 
 #include "sidecar/feed/hub.h"
+#include "sidecar/feed/wire.h"
 
 namespace syncflow::feed {
 
@@ -19,7 +19,7 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  void Start(std::function<void(asio::ip::tcp::socket)> welcome);
+  void Start(std::function<void(Socket)> welcome);
   void Close();
   uint16_t port() const { return port_; }
 
@@ -27,13 +27,13 @@ class Listener {
   using Clock = std::chrono::steady_clock;
 
   void Accept();
-  void Accepted(std::error_code error, asio::ip::tcp::socket socket);
+  void Accepted(std::error_code error, Socket socket);
   void ShedOne();
 
   Hub& hub_;
-  asio::ip::tcp::acceptor acceptor_;
+  Acceptor acceptor_;
   asio::steady_timer pause_;
-  std::function<void(asio::ip::tcp::socket)> welcome_;
+  std::function<void(Socket)> welcome_;
   uint16_t port_ = 0;
   int spare_fd_ = -1;  // given up to accept and shed a connection when descriptors run out
   Clock::time_point next_warning_;

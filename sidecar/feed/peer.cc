@@ -41,6 +41,7 @@ bool IsDead(int socket) {
 CloseReason ReasonOf(int error) {
   if (error == ETIMEDOUT || error == EHOSTUNREACH) return CloseReason::kTimeout;
   if (error == ECONNRESET || error == EPIPE) return CloseReason::kReset;
+  if (error == EPROTO) return CloseReason::kProtocolError;  // of TLS
   return CloseReason::kPeerClosed;
 }
 

@@ -63,6 +63,14 @@ uint32_t WindowOf(const Json& line) {
   return found->get<uint32_t>();
 }
 
+uint64_t NumberOf(const Json& line) {
+  auto found = line.find("number");
+  if (found == line.end()) return 0;
+  if (!found->is_number_unsigned())
+    Refuse("bad_hello", "'number' must be that of the first document which is missing");
+  return found->get<uint64_t>();
+}
+
 std::optional<std::chrono::seconds> HeartbeatOf(const Json& line) {
   auto found = line.find("heartbeat");
   if (found == line.end()) return std::nullopt;
@@ -104,13 +112,16 @@ void SetFrom(const Json& line, Hello& hello) {
     hello.from = From::kEarliest;
     return;
   }
-  if (from == "snapshot")
-    Refuse(
-        "bad_hello",
-        "this server does not offer \"from\":\"snapshot\" yet: use earliest, latest or a cursor");
+  if (from == "snapshot") {
+    hello.from = From::kSnapshot;
+    hello.snapshot = Text(line, "snapshot");
+    hello.number = NumberOf(line);
+    return;
+  }
   auto cursor = journal::Cursor::Parse(from);
   if (!cursor)
-    Refuse("bad_cursor", "'from' must be earliest, latest or a cursor that this feed sent");
+    Refuse("bad_cursor",
+           "'from' must be earliest, latest, snapshot or a cursor that this feed sent");
   hello.from = From::kCursor;
   hello.cursor = *cursor;
 }
@@ -145,7 +156,9 @@ Json Parse(std::string_view text) {
     too_deep = too_deep || depth > kDepthMax;
     return !too_deep;
   };
-  Json line = Json::parse(text, guard, false);
+  // The library takes a zero byte for the end of the text.
+  bool has_zero = text.find('\0') != text.npos;
+  Json line = has_zero ? Json(Json::value_t::discarded) : Json::parse(text, guard, false);
   if (line.is_discarded() || too_deep)
     Refuse("bad_json",
            "this line is no JSON in UTF-8: send one object a line, each ended by a line feed");
@@ -187,7 +200,7 @@ std::string HelloLine(const ServerHello& hello) {
   if (!hello.request.empty()) line["request"] = hello.request;
   line["server"] = hello.server;
   line["epoch"] = cursor({}).substr(0, 8);
-  line["start"] = cursor(hello.start);
+  if (hello.start) line["start"] = cursor(*hello.start);
   line["head"] = cursor(hello.head);
   line["earliest"] = cursor(hello.earliest);
   line["heartbeat"] = hello.heartbeat.count();
@@ -201,12 +214,28 @@ std::string LiveLine(const journal::Cursor& cursor) {
   return Line({{"type", "live"}, {"cursor", cursor.ToString()}});
 }
 
-std::string HeartbeatLine(const journal::Cursor& delivered, const journal::Cursor& head,
-                          int64_t at_microseconds) {
-  return Line({{"type", "heartbeat"},
-               {"cursor", delivered.ToString()},
-               {"head", head.ToString()},
-               {"at", FormatTime(at_microseconds)}});
+std::string HeartbeatLine(const std::optional<journal::Cursor>& delivered,
+                          const journal::Cursor& head, int64_t at_microseconds) {
+  Ordered line = {{"type", "heartbeat"}};
+  if (delivered) line["cursor"] = delivered->ToString();
+  line["head"] = head.ToString();
+  line["at"] = FormatTime(at_microseconds);
+  return Line(line);
+}
+
+std::string SnapshotBeginLine(std::string_view snapshot, const journal::Cursor& as_of,
+                              const std::vector<std::string>& collections) {
+  Ordered line = {{"type", "snapshot_begin"}, {"snapshot", snapshot}, {"as_of", as_of.ToString()}};
+  if (!collections.empty()) line["collections"] = collections;
+  return Line(line);
+}
+
+std::string SnapshotEndLine(std::string_view snapshot, const journal::Cursor& as_of,
+                            uint64_t documents) {
+  return Line({{"type", "snapshot_end"},
+               {"snapshot", snapshot},
+               {"cursor", as_of.ToString()},
+               {"documents", documents}});
 }
 
 std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,

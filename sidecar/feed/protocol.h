@@ -1,4 +1,4 @@
-// The feed protocol's lines, version 1 (README.md of this room shows them all). Pure: text in,
+// The feed protocol's lines, version 1 (PROTOCOL.md of this room shows them all). Pure: text in,
 // value out, and back.
 #pragma once
 
@@ -23,7 +23,7 @@ inline constexpr int kProtocolVersion = 1;
 
 // ---- what clients send ----
 
-enum class From { kLatest, kEarliest, kCursor };
+enum class From { kLatest, kEarliest, kSnapshot, kCursor };
 
 struct Hello {
   std::string request;  // echoed, so that a client knows which hello a stream answers
@@ -33,6 +33,8 @@ struct Hello {
   From from = From::kLatest;
   bool says_from = false;
   journal::Cursor cursor;  // with kCursor: everything after it
+  std::string snapshot;    // with kSnapshot: the one that was begun, if it is still there,
+  uint64_t number = 0;     // and its first document that is missing
   std::optional<std::chrono::seconds> heartbeat;
   bool continue_after_gap = false;
   std::vector<std::string> collections;  // none = all
@@ -69,7 +71,7 @@ struct ServerHello {
   std::string request;
   std::string server;
   journal::Epoch epoch{};
-  journal::Position start;
+  std::optional<journal::Position> start;  // none in front of a snapshot
   journal::Position head;
   journal::Position earliest;
   std::chrono::seconds heartbeat{0};
@@ -87,10 +89,15 @@ struct ErrorDetails {
 
 std::string HelloLine(const ServerHello& hello);
 std::string LiveLine(const journal::Cursor& cursor);
-std::string HeartbeatLine(const journal::Cursor& delivered, const journal::Cursor& head,
-                          int64_t at_microseconds);
+// Nothing is delivered in front of the end of a snapshot.
+std::string HeartbeatLine(const std::optional<journal::Cursor>& delivered,
+                          const journal::Cursor& head, int64_t at_microseconds);
 std::string GapLine(const journal::Cursor& after, const journal::Cursor& resume,
                     std::string_view reason);
+std::string SnapshotBeginLine(std::string_view snapshot, const journal::Cursor& as_of,
+                              const std::vector<std::string>& collections);
+std::string SnapshotEndLine(std::string_view snapshot, const journal::Cursor& as_of,
+                            uint64_t documents);
 std::string AckedLine(const journal::Cursor& cursor);
 std::string PongLine(std::string_view id, const std::optional<journal::Cursor>& delivered);
 std::string ErrorLine(std::string_view code, std::string_view message, const ErrorDetails& details);

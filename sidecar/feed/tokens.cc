@@ -4,20 +4,16 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <iterator>
 #include <sstream>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
+
+#include "sidecar/feed/file_text.h"
 
 namespace syncflow::feed {
 namespace {
 
 using Digest = std::array<uint8_t, 32>;
-
-constexpr size_t kFileMax = 1 << 20;
 
 Digest DigestOf(std::string_view token) {
   Digest digest;
@@ -74,18 +70,6 @@ Rights ParseLine(const std::string& line) {
   auto allowed = ParseCollections(collections);
   if (!allowed) throw std::runtime_error("has an empty name among its collections");
   return {name, *digest, *allowed};
-}
-
-std::string ReadFile(const std::string& path) {
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (!in.is_open() || in.bad())
-    throw std::runtime_error("feed.tokens_file cannot be read: " +
-                             std::generic_category().message(errno));
-  if (text.size() > kFileMax)
-    throw std::runtime_error("feed.tokens_file is larger than 1 MiB: is it the right file?");
-  return text;
 }
 
 }  // namespace
@@ -145,10 +129,9 @@ std::shared_ptr<const Rights> Tokens::FindDigest(const Digest& digest) const {
   return found;
 }
 
-// Such a file is small: reading it leaves no doubt whether it has changed, as its times would.
 std::shared_ptr<const Tokens> TokensFile::ReadIfChanged() {
   try {
-    std::string text = ReadFile(path_);
+    std::string text = ReadFileOf("feed.tokens_file", path_);
     fault_.clear();
     if (text == text_) return nullptr;
     text_ = std::move(text);

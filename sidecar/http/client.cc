@@ -26,7 +26,7 @@ std::string ReadBody(mg_connection* connection) {
 
 }  // namespace
 
-Response Ask(const std::string& listen, const Request& request) {
+Response Ask(const std::string& listen, const Request& request, const std::string& token) {
   char reason[256] = "";
   std::string host = HostOf(listen);
   int port = std::stoi(listen.substr(listen.rfind(':') + 1));
@@ -36,12 +36,13 @@ Response Ask(const std::string& listen, const Request& request) {
     throw Unreachable("nobody answers at " + listen + ": is the sidecar running?");
   std::string bytes =
       request.method + " " + request.path + " HTTP/1.1\r\nHost: " + listen +
+      (token.empty() ? "" : "\r\nAuthorization: Bearer " + token) +
       "\r\nConnection: close\r\nContent-Length: " + std::to_string(request.body.size()) +
       "\r\n\r\n" + request.body;
   mg_write(connection.get(), bytes.data(), bytes.size());
   if (mg_get_response(connection.get(), reason, sizeof reason, kWaitMs) < 0)
     throw Unreachable("no answer from " + listen + ": " + reason);
-  return {mg_get_response_info(connection.get())->status_code, "", ReadBody(connection.get())};
+  return {mg_get_response_info(connection.get())->status_code, "", ReadBody(connection.get()), {}};
 }
 
 }  // namespace syncflow::http

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "sidecar/http/server.h"
+#include "sidecar/http/route.h"
 
 namespace syncflow::http {
 
@@ -14,7 +14,7 @@ class Unreachable : public std::runtime_error {
 };
 
 // `listen` is the sidecar's http.listen; any address of this machine is asked as loopback. Throws
-// Unreachable. Waits at most ten seconds.
-Response Ask(const std::string& listen, const Request& request);
+// Unreachable. Waits at most ten seconds. `token` is sent unless it is empty.
+Response Ask(const std::string& listen, const Request& request, const std::string& token = "");
 
 }  // namespace syncflow::http

@@ -5,105 +5,31 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <exception>
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "sidecar/http/exchange.h"
+#include "sidecar/http/token.h"
 #include "sidecar/log/log.h"
 
 namespace syncflow::http {
 namespace {
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
-// A probe must be answered while a slow scrape and a silent client hold two of them.
-constexpr const char* kThreads = "4";
-// From the first byte to the end of the request: who is slower is disconnected.
-constexpr const char* kRequestTimeoutMs = "1000";
-constexpr const char* kRequestBytesMax = "8192";
-constexpr size_t kBodyMax = 8192;
+constexpr auto kStopPatience = 1s;
+constexpr auto kIdleMax = 5s;  // of a kept connection, as with Node
+// What waits for a thread: accepted, and not yet accepted by us.
+constexpr const char* kQueue = "1024";
+constexpr const char* kHeadBytesMax = "8192";
 
-std::string Reason(int status) {
-  return nlohmann::json{{"error", mg_get_response_code_text(nullptr, status)}}.dump() + "\n";
-}
-
-void Send(mg_connection* connection, const Response& response, std::string_view more_headers = "") {
-  std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " +
-                     mg_get_response_code_text(connection, response.status) + "\r\n" +
-                     "Content-Type: " + response.content_type + "\r\n" +
-                     "Content-Length: " + std::to_string(response.body.size()) + "\r\n" +
-                     "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" +
-                     "Connection: close\r\n";
-  head.append(more_headers).append("\r\n");
-  const mg_request_info* request = mg_get_request_info(connection);
-  bool head_only =
-      request->request_method != nullptr && std::string_view(request->request_method) == "HEAD";
-  if (!head_only) head += response.body;
-  mg_write(connection, head.data(), head.size());
-}
-
-Response Refusal(int status) {
-  return {status, "application/json", Reason(status)};
-}
-
-// Who answers; empty where nobody does.
-using Handler = std::function<Response(const Request&)>;
-
-Handler Reads(const std::function<Response()>& handler) {
-  if (!handler) return {};
-  return [&handler](const Request&) { return handler(); };
-}
-
-bool IsOfConsumers(std::string_view path) {
-  return path == "/consumers" || path.starts_with("/consumers/");
-}
-
-Handler Find(const Handlers& handlers, std::string_view path) {
-  if (path == "/metrics") return Reads(handlers.metrics);
-  if (path == "/livez") return Reads(handlers.livez);
-  if (path == "/readyz") return Reads(handlers.readyz);
-  if (path == "/startupz") return Reads(handlers.startupz);
-  if (path == "/status") return Reads(handlers.status);
-  if (IsOfConsumers(path)) return handlers.consumers;
-  return {};
-}
-
-Response Call(const Handler& handler, const Request& request) {
-  try {
-    return handler(request);
-  } catch (const std::exception& error) {
-    log::Error("http", "a handler failed", {{"path", request.path}, {"reason", error.what()}});
-    return Refusal(500);
-  }
-}
-
-// A browser names the page that asks, and any page may ask for this machine's ports.
-bool MayChange(mg_connection* connection) {
-  std::string_view from = mg_get_request_info(connection)->remote_addr;
-  bool here = from.starts_with("127.") || from == "::1" || from.starts_with("::ffff:127.");
-  return here && mg_get_header(connection, "Origin") == nullptr;
-}
-
-// nullopt when it is too long.
-std::optional<std::string> BodyOf(mg_connection* connection) {
-  std::string body(kBodyMax + 1, '\0');
-  size_t size = 0;
-  while (size < body.size()) {
-    int got = mg_read(connection, body.data() + size, body.size() - size);
-    if (got <= 0) break;
-    size += static_cast<size_t>(got);
-  }
-  if (size > kBodyMax) return std::nullopt;
-  body.resize(size);
-  return body;
-}
-
-std::string AddressError(const std::string& listen, const std::string& why) {
-  return "http.listen: cannot listen on '" + listen + "': " + why +
+std::string AddressError(const Options& options, const std::string& why) {
+  return options.setting + ": cannot listen on '" + options.listen + "': " + why +
          "; set it to a free host:port, such as 127.0.0.1:9464";
 }
 
@@ -140,93 +66,180 @@ void Knock(const Address& address) {
 }  // namespace
 
 struct Server::State {
-  Handlers handlers;
-  std::string listen;
+  State(const Options& chosen, std::vector<Route> served);
+
+  Options options;
+  std::vector<Route> routes;
+  Probe probe;
   std::string start_message;  // the first one civetweb logged on the thread that starts it
   const std::thread::id starter = std::this_thread::get_id();
   mg_context* context = nullptr;
 
-  void Start();
-  int Answer(mg_connection* connection) const;
+  std::mutex mutex;
+  std::condition_variable changed;
+  int under_way = 0;  // requests
+  bool draining = false;
 
+  void Start();
+  HandlerProbe& ProbeOf(const std::string& handler);
+  int Serve(mg_connection* connection);
+  bool IsDraining();
+  class UnderWay;
+
+  static State& Of(const mg_connection* connection);
   static int OnRequest(mg_connection* connection);
+  static int OnConnection(const mg_connection* connection, void** data);
+  static void OnClosed(const mg_connection* connection);
   static int OnMessage(const mg_connection* connection, const char* message);
   static int OnError(mg_connection* connection, int status, const char* message);
 };
 
-int Server::State::Answer(mg_connection* connection) const {
-  auto send = [connection](const Response& response, std::string_view more_headers = "") {
-    Send(connection, response, more_headers);
-    return response.status;
-  };
-  const mg_request_info* info = mg_get_request_info(connection);
-  Request request;
-  request.path = info->local_uri != nullptr ? info->local_uri : "";
-  request.method = info->request_method;
-  Handler handler = Find(handlers, request.path);
-  if (!handler) return send(Refusal(404));
-  if (request.method == "HEAD") request.method = "GET";
-  if (request.method == "GET") return send(Call(handler, request));
-  bool changes = request.method == "PUT" || request.method == "DELETE";
-  if (!IsOfConsumers(request.path)) return send(Refusal(405), "Allow: GET, HEAD\r\n");
-  if (!changes) return send(Refusal(405), "Allow: GET, HEAD, PUT, DELETE\r\n");
-  if (!MayChange(connection)) return send(Refusal(403));
-  auto body = BodyOf(connection);
-  if (!body) return send(Refusal(413));
-  request.body = std::move(*body);
-  return send(Call(handler, request));
+Server::State::State(const Options& chosen, std::vector<Route> served)
+    : options(chosen), routes(std::move(served)) {
+  for (const Route& route : routes) ProbeOf(route.handler);
+  if (options.cross_origin) ProbeOf("preflight");
+  ProbeOf("other");
+}
+
+// Makes none once the server has started.
+HandlerProbe& Server::State::ProbeOf(const std::string& handler) {
+  for (HandlerProbe& one : probe.handlers) {
+    if (one.name == handler) return one;
+  }
+  return probe.handlers.emplace_back(handler);
+}
+
+Server::State& Server::State::Of(const mg_connection* connection) {
+  return *static_cast<State*>(mg_get_user_data(mg_get_context(connection)));
+}
+
+// Counts a request while it lives.
+class Server::State::UnderWay {
+ public:
+  explicit UnderWay(State& state) : state_(state) {
+    std::lock_guard held(state_.mutex);
+    ++state_.under_way;
+    refused = state_.draining;
+  }
+  ~UnderWay() {
+    {
+      std::lock_guard held(state_.mutex);
+      --state_.under_way;
+    }
+    state_.changed.notify_all();
+  }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+
+  bool refused;
+
+ private:
+  State& state_;
+};
+
+bool Server::State::IsDraining() {
+  std::lock_guard held(mutex);
+  return draining;
+}
+
+int Server::State::Serve(mg_connection* connection) {
+  auto began = Clock::now();
+  UnderWay request(*this);
+  // A kept connection occupies its thread while it waits.
+  bool keeps =
+      options.keep_alive && !request.refused && probe.connections <= options.threads * 3 / 4;
+  Exchange exchange(connection, options, keeps);
+  Response response = exchange.Answer(routes, request.refused);
+  if (IsDraining()) exchange.EndConnection();
+  exchange.Send(response);
+  ProbeOf(exchange.handler()).Count(response.status, Clock::now() - began);
+  return response.status;
 }
 
 int Server::State::OnRequest(mg_connection* connection) {
-  auto* state = static_cast<State*>(mg_get_request_info(connection)->user_data);
-  return state->Answer(connection);
+  return Of(connection).Serve(connection);
+}
+
+int Server::State::OnConnection(const mg_connection* connection, void**) {
+  ++Of(connection).probe.connections;
+  return 0;
+}
+
+void Server::State::OnClosed(const mg_connection* connection) {
+  --Of(connection).probe.connections;
 }
 
 int Server::State::OnMessage(const mg_connection* connection, const char* message) {
-  auto* state = static_cast<State*>(mg_get_user_data(mg_get_context(connection)));
-  bool starting = std::this_thread::get_id() == state->starter;
-  if (starting && state->start_message.empty()) state->start_message = message;
+  State& state = Of(connection);
+  bool starting = std::this_thread::get_id() == state.starter;
+  if (starting && state.start_message.empty()) state.start_message = message;
   log::Debug("http", message);
   return 1;
 }
 
+// What civetweb could not read as a request.
 int Server::State::OnError(mg_connection* connection, int status, const char*) {
-  Send(connection, Refusal(status));
+  Response refusal = Refuse(status, mg_get_response_code_text(connection, status));
+  std::string bytes =
+      "HTTP/1.1 " + std::to_string(status) + " " + mg_get_response_code_text(connection, status) +
+      "\r\nContent-Type: application/json\r\nContent-Length: " +
+      std::to_string(refusal.body.size()) + "\r\nConnection: close\r\n\r\n" + refusal.body;
+  mg_write(connection, bytes.data(), bytes.size());
+  Of(connection).ProbeOf("other").Count(status, 0s);
   return 0;
 }
 
 void Server::State::Start() {
-  if (!IsPlainAddress(listen)) throw Error(AddressError(listen, "it is not host:port"));
+  try {
+    if (!options.token_file.empty()) ReadToken(options.token_file);
+  } catch (const TokenError& wrong) {
+    throw Error(wrong.what());
+  }
+  if (!IsPlainAddress(options.listen)) throw Error(AddressError(options, "it is not host:port"));
   mg_callbacks callbacks{};
   callbacks.begin_request = OnRequest;
+  callbacks.init_connection = OnConnection;
+  callbacks.connection_closed = OnClosed;
   callbacks.log_message = OnMessage;
   callbacks.http_error = OnError;
-  const char* options[] = {"listening_ports",
-                           listen.c_str(),
-                           "num_threads",
-                           kThreads,
-                           "request_timeout_ms",
-                           kRequestTimeoutMs,
-                           "max_request_size",
-                           kRequestBytesMax,
-                           "enable_keep_alive",
-                           "no",
-                           nullptr};
+  std::string threads = std::to_string(options.threads);
+  std::string patience = std::to_string(options.patience.count());
+  std::string idle = std::to_string(std::chrono::milliseconds(kIdleMax).count());
+  const char* settings[] = {"listening_ports",
+                            options.listen.c_str(),
+                            "num_threads",
+                            threads.c_str(),
+                            "connection_queue",
+                            kQueue,
+                            "listen_backlog",
+                            kQueue,
+                            "request_timeout_ms",
+                            patience.c_str(),
+                            "max_request_size",
+                            kHeadBytesMax,
+                            "enable_keep_alive",
+                            options.keep_alive ? "yes" : "no",
+                            "keep_alive_timeout_ms",
+                            idle.c_str(),
+                            "tcp_nodelay",
+                            "1",
+                            "decode_url",
+                            "no",  // a slash in a name is no slash between names
+                            nullptr};
   char text[256] = "";
   unsigned code = 0;
   mg_error_data error{&code, text, sizeof text};
-  mg_init_data init{&callbacks, this, options};
+  mg_init_data init{&callbacks, this, settings};
   mg_init_library(MG_FEATURES_DEFAULT);
   context = mg_start2(&init, &error);
   if (context == nullptr) {
     mg_exit_library();
-    throw Error(AddressError(listen, start_message.empty() ? text : start_message));
+    throw Error(AddressError(options, start_message.empty() ? text : start_message));
   }
 }
 
-Server::Server(const Options& options, Handlers handlers) : state_(std::make_unique<State>()) {
-  state_->handlers = std::move(handlers);
-  state_->listen = options.listen;
+Server::Server(const Options& options, std::vector<Route> routes)
+    : state_(std::make_unique<State>(options, std::move(routes))) {
   state_->Start();
 }
 
@@ -234,9 +247,18 @@ Server::~Server() {
   Stop();
 }
 
+bool Server::Drain(std::chrono::milliseconds patience) {
+  std::unique_lock held(state_->mutex);
+  state_->draining = true;
+  return state_->changed.wait_for(held, patience, [this] { return state_->under_way == 0; });
+}
+
 void Server::Stop() {
   if (state_->context == nullptr) return;
-  std::string host = state_->listen.substr(0, state_->listen.rfind(':'));
+  // mg_stop cuts answers off in their middle.
+  Drain(kStopPatience);
+  const std::string& listen = state_->options.listen;
+  std::string host = listen.substr(0, listen.rfind(':'));
   // civetweb looks at its stop flag only when a connection comes or two seconds have passed.
   std::jthread knocker([address = Resolve(host, port())](std::stop_token stop) {
     for (; !stop.stop_requested(); std::this_thread::sleep_for(10ms)) Knock(address);
@@ -249,6 +271,10 @@ uint16_t Server::port() const {
   mg_server_port port{};
   if (state_->context == nullptr || mg_get_server_ports(state_->context, 1, &port) != 1) return 0;
   return static_cast<uint16_t>(port.port);
+}
+
+const Probe& Server::probe() const {
+  return state_->probe;
 }
 
 }  // namespace syncflow::http

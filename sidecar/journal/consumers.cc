@@ -9,12 +9,14 @@
 namespace syncflow::journal {
 namespace {
 
+using std::chrono::microseconds;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kName = "consumers.json";
 constexpr int kFormat = 1;
 // A consumer that only listens is written down this often, so that nobody takes it for forgotten.
 constexpr int64_t kSeenStep = 3600ll * 1'000'000;
+constexpr microseconds kRanStep(kSeenStep);
 
 [[noreturn]] void Damaged(const std::filesystem::path& path) {
   throw Error(
@@ -26,9 +28,16 @@ constexpr int64_t kSeenStep = 3600ll * 1'000'000;
 
 }  // namespace
 
-Consumers::Consumers(const std::filesystem::path& folder) : path_(folder / kName) {
+microseconds SteadyTime() {
+  return std::chrono::duration_cast<microseconds>(
+      std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Consumers::Consumers(const std::filesystem::path& folder, Steady steady)
+    : path_(folder / kName), steady_(std::move(steady)), began_(steady_()) {
   std::error_code ignored;
   if (std::filesystem::exists(path_, ignored)) Load();
+  saved_ran_ = ran_before_;
 }
 
 void Consumers::Load() {
@@ -36,11 +45,14 @@ void Consumers::Load() {
   Json file = Json::parse(in, nullptr, false);
   try {
     if (file.at("format").get<int>() != kFormat) Damaged(path_);
+    ran_before_ = microseconds(file.value("ran", int64_t{0}));
     for (const Json& each : file.at("consumers")) {
       auto cursor = Cursor::Parse(each.at("acknowledged").get<std::string>());
       if (!cursor) Damaged(path_);
       auto seen_at = each.at("seen_at").get<int64_t>();
-      entries_[each.at("name").get<std::string>()] = {*cursor, cursor, false, seen_at, seen_at};
+      microseconds seen_ran(each.value("seen_ran", int64_t{0}));
+      entries_[each.at("name").get<std::string>()] = {*cursor, cursor,  false,
+                                                      seen_at, seen_at, seen_ran};
     }
   } catch (const Json::exception&) {
     Damaged(path_);
@@ -49,28 +61,30 @@ void Consumers::Load() {
 
 // ---- asked ----
 
+NamedPosition Consumers::Named(const std::string& name, const Entry& entry) const {
+  return {name, entry.acknowledged, entry.connected, entry.seen_at, Ran() - entry.seen_ran};
+}
+
 std::optional<NamedPosition> Consumers::Find(std::string_view name) const {
   std::lock_guard held(mutex_);
   auto found = entries_.find(name);
   if (found == entries_.end()) return std::nullopt;
-  const Entry& entry = found->second;
-  return NamedPosition{found->first, entry.acknowledged, entry.connected, entry.seen_at};
+  return Named(found->first, found->second);
 }
 
 std::vector<NamedPosition> Consumers::List() const {
   std::lock_guard held(mutex_);
   std::vector<NamedPosition> list;
   list.reserve(entries_.size());
-  for (const auto& [name, entry] : entries_)
-    list.push_back({name, entry.acknowledged, entry.connected, entry.seen_at});
+  for (const auto& [name, entry] : entries_) list.push_back(Named(name, entry));
   return list;
 }
 
-std::optional<Position> Consumers::Slowest(Epoch epoch, int64_t since) const {
+std::optional<Position> Consumers::Slowest(Epoch epoch, microseconds age, int64_t now) const {
   std::lock_guard held(mutex_);
   std::optional<Position> slowest;
   for (const auto& [name, entry] : entries_) {
-    if (entry.acknowledged.epoch != epoch || entry.seen_at < since) continue;
+    if (entry.acknowledged.epoch != epoch || Named(name, entry).WasAway(age, now)) continue;
     Position position = entry.acknowledged.position;
     if (!slowest || position < *slowest) slowest = position;
   }
@@ -79,7 +93,12 @@ std::optional<Position> Consumers::Slowest(Epoch epoch, int64_t since) const {
 
 bool Consumers::all_saved() const {
   std::lock_guard held(mutex_);
-  return version_ == saved_version_;
+  return IsSaved();
+}
+
+bool Consumers::IsSaved() const {
+  bool ran_saved = entries_.empty() || Ran() - saved_ran_ <= kRanStep;
+  return version_ == saved_version_ && ran_saved;
 }
 
 uint64_t Consumers::saves() const {
@@ -102,6 +121,7 @@ bool Consumers::Move(const std::string& name, const Cursor& to, int64_t now) {
   Entry& entry = entries_[name];
   entry.acknowledged = to;
   entry.seen_at = now;
+  entry.seen_ran = Ran();
   ++version_;
   return true;
 }
@@ -122,6 +142,7 @@ void Consumers::Seen(std::string_view name, bool connected, int64_t now) {
   if (found == entries_.end()) return;
   found->second.connected = connected;
   found->second.seen_at = now;
+  found->second.seen_ran = Ran();
   if (now - found->second.seen_saved > kSeenStep) ++version_;
 }
 
@@ -150,19 +171,23 @@ Consumers::Outcome Consumers::RemoveIdle(std::string_view name) {
 void Consumers::Save() {
   std::lock_guard one_at_a_time(saving_);
   std::unique_lock held(mutex_);
-  if (version_ == saved_version_) return;
+  if (IsSaved()) return;
   Entries entries = entries_;
   uint64_t version = version_;
+  microseconds ran = Ran();
   held.unlock();
   Json list = Json::array();
   for (const auto& [name, entry] : entries) {
     list.push_back({{"name", name},
                     {"acknowledged", entry.acknowledged.ToString()},
-                    {"seen_at", entry.seen_at}});
+                    {"seen_at", entry.seen_at},
+                    {"seen_ran", entry.seen_ran.count()}});
   }
-  WriteFileAtomically(path_, Json{{"format", kFormat}, {"consumers", list}}.dump(1) + "\n");
+  Json file = {{"format", kFormat}, {"ran", ran.count()}, {"consumers", list}};
+  WriteFileAtomically(path_, file.dump(1) + "\n");
   held.lock();
   saved_version_ = version;
+  saved_ran_ = ran;
   ++saves_;
   for (const auto& [name, entry] : entries) {
     auto found = entries_.find(name);

@@ -1,15 +1,21 @@
 // How far each named consumer has acknowledged the feed; kept in consumers.json in the journal's
 // folder:
 //
-//   {"format":1,"consumers":[{"name":"billing","acknowledged":"9c41e07b.0000000014319470.3",
-//    "seen_at":1763900000000000}]}
+//   {"format":1,"ran":7200000000,"consumers":[{"name":"billing",
+//    "acknowledged":"9c41e07b.0000000014319470.3","seen_at":1763900000000000,"seen_ran":60000000}]}
+//
+// `ran` is how long sidecars have run on this folder, in microseconds, to the hour where they were
+// killed. Who was away counts as forgotten by the wall clock and by that: a clock that jumps ahead
+// makes nobody old.
 //
 // What is set is in memory at once and durable after the next Save. A crash between loses
 // acknowledgements, which repeats changes, and never gains any.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -25,22 +31,33 @@ struct NamedPosition {
   std::string name;
   Cursor acknowledged;
   bool connected = false;
-  int64_t seen_at = 0;  // microseconds since 1970: when it was last connected
+  int64_t seen_at = 0;                  // microseconds since 1970: when it was last connected
+  std::chrono::microseconds missed{0};  // how long the sidecar has run since
+
+  // For longer than `age`, at `now`, microseconds since 1970.
+  bool WasAway(std::chrono::microseconds age, int64_t now) const {
+    return seen_at < now - age.count() && missed > age;
+  }
 };
+
+// Of a clock that nobody sets.
+std::chrono::microseconds SteadyTime();
 
 // Any thread.
 class Consumers {
  public:
   static constexpr size_t kMax = 10'000;
 
+  using Steady = std::function<std::chrono::microseconds()>;
+
   // Loads the file; Error{kDamaged} when it cannot be understood.
-  explicit Consumers(const std::filesystem::path& folder);
+  explicit Consumers(const std::filesystem::path& folder, Steady steady = SteadyTime);
 
   std::optional<NamedPosition> Find(std::string_view name) const;
   // In the order of their names.
   std::vector<NamedPosition> List() const;
-  // Where the slowest of `epoch` stands that was seen at `since` or later.
-  std::optional<Position> Slowest(Epoch epoch, int64_t since) const;
+  // Where the slowest of `epoch` stands that was not away for longer than `age`.
+  std::optional<Position> Slowest(Epoch epoch, std::chrono::microseconds age, int64_t now) const;
 
   // Puts `name` anywhere, forwards or backwards. False when there are kMax others already.
   bool Move(const std::string& name, const Cursor& to, int64_t now);
@@ -67,17 +84,26 @@ class Consumers {
     bool connected = false;
     int64_t seen_at = 0;
     int64_t seen_saved = 0;
+    std::chrono::microseconds seen_ran{0};
   };
   using Entries = std::map<std::string, Entry, std::less<>>;
 
   void Load();
+  NamedPosition Named(const std::string& name, const Entry& entry) const;
+  // How long sidecars have run.
+  std::chrono::microseconds Ran() const { return ran_before_ + steady_() - began_; }
+  bool IsSaved() const;  // under mutex_
 
   const std::filesystem::path path_;
+  const Steady steady_;
+  const std::chrono::microseconds began_;
+  std::chrono::microseconds ran_before_{0};
   mutable std::mutex mutex_;
   Entries entries_;
   uint64_t version_ = 0;  // rises with every change
   std::mutex saving_;     // one Save at a time; taken before mutex_
   uint64_t saved_version_ = 0;
+  std::chrono::microseconds saved_ran_{0};
   uint64_t saves_ = 0;
 };
 

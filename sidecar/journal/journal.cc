@@ -75,6 +75,7 @@ struct Journal::State {
   bool RotationIsDue() const;
   void Publish(uint64_t written, replication::Lsn safe);
   void OpenHistory(const Meta& found);
+  void Change(const Meta& changed);
 
   // ---- sync thread ----
   void RunSync();
@@ -192,12 +193,13 @@ std::optional<Identity> Journal::identity() const {
   return state_->meta->identity;
 }
 
-Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
+Epoch Journal::Bind(const Identity& identity, replication::Lsn start, const std::string& sentence) {
   auto epoch_now = epoch();
   if (!epoch_now) {
     const auto& folder = state_->options.directory;
     auto loss = LoadLoss(folder);
-    Meta meta{identity, std::max(identity.timeline, loss ? loss->generation : 0), start};
+    Meta meta{identity, std::max(identity.timeline, loss ? loss->generation : 0), start, ""};
+    if (!sentence.empty()) SaveLoss(folder, {sentence, meta.generation});
     SaveMeta(folder, meta);
     state_->OpenHistory(meta);
     return meta.epoch();
@@ -214,9 +216,24 @@ Epoch Journal::Bind(const Identity& identity, replication::Lsn start) {
 void Journal::FollowTimeline(uint32_t timeline) {
   Meta meta = *state_->meta;
   meta.identity.timeline = timeline;
-  SaveMeta(state_->options.directory, meta);
+  state_->Change(meta);
+}
+
+void Journal::NoteTable(const std::string& version) {
+  Meta meta = *state_->meta;
+  meta.table_version = version;
+  state_->Change(meta);
+}
+
+std::string Journal::table_version() const {
   std::lock_guard held(state_->mutex);
-  state_->meta = meta;
+  return state_->meta ? state_->meta->table_version : "";
+}
+
+void Journal::State::Change(const Meta& changed) {
+  SaveMeta(options.directory, changed);
+  std::lock_guard held(mutex);
+  meta = changed;
 }
 
 std::optional<Epoch> Journal::epoch() const {
@@ -437,6 +454,7 @@ void Journal::State::SyncOnce(std::unique_lock<std::mutex>& held) {
   ++probe.syncs;
   probe.sync_nanoseconds += took;
   probe.last_sync_nanoseconds = took;
+  probe.sync_latencies.Observe(std::chrono::nanoseconds(took));
 }
 
 void Journal::State::Fail(const char* reason) {
@@ -473,8 +491,7 @@ std::shared_ptr<Segment> Journal::State::Expendable() const {
 // Under mutex: a named consumer still needs the oldest segment, and the journal may be so large.
 bool Journal::State::IsPinned(uint64_t total) const {
   if (total > options.pin_bytes) return false;
-  int64_t since = MicrosecondsNow() - std::chrono::microseconds(options.pin_age).count();
-  auto slowest = consumers.Slowest(meta->epoch(), since);
+  auto slowest = consumers.Slowest(meta->epoch(), options.pin_age, MicrosecondsNow());
   return slowest && *slowest < segments[1]->base();
 }
 
@@ -533,6 +550,9 @@ std::variant<Slice, Miss> Journal::Read(uint64_t offset, uint64_t max_bytes) con
 }
 
 Probe Journal::probe() const {
+  std::error_code unknown;
+  auto available = std::filesystem::space(state_->options.directory, unknown);
+  if (unknown) available.available = 0;
   std::lock_guard held(state_->mutex);
   Probe probe = state_->probe;
   probe.segments = state_->segments.size();
@@ -541,6 +561,9 @@ Probe Journal::probe() const {
   if (probe.segments > 0) {
     probe.oldest += std::chrono::microseconds(state_->segments.front()->oldest());
   }
+  probe.retain_bytes = state_->options.retain_bytes;
+  probe.pin_bytes = state_->options.pin_bytes;
+  probe.volume_available_bytes = available.available;
   return probe;
 }
 

@@ -121,10 +121,14 @@ class Journal {
   std::optional<Identity> identity() const;
   // Binds an unbound journal to a history that starts at `start` (changes committed at or after it
   // belong to it); durable on return. For a bound one: throws Error{kForeign} naming what differs.
-  // Returns the epoch. Ingest thread.
-  Epoch Bind(const Identity& identity, replication::Lsn start);
+  // Returns the epoch. `loss`: what the new history cannot know; lost() gives it. Ingest thread.
+  Epoch Bind(const Identity& identity, replication::Lsn start, const std::string& loss = "");
   // The history goes on, on another timeline of the same cluster; durable on return. Ingest thread.
   void FollowTimeline(uint32_t timeline);
+  // What the streamed table was like when the history was last known to be whole; opaque, "" until
+  // noted; durable on return. Ingest thread.
+  void NoteTable(const std::string& version);
+  std::string table_version() const;
   // nullopt until bound. Readers have nothing to read before that.
   std::optional<Epoch> epoch() const;
   // Notes durably that PostgreSQL's history is no longer this journal's. The next opening sets what

@@ -33,6 +33,7 @@ Meta FromJson(const nlohmann::json& json) {
   meta.identity.slot = json.at("slot");
   meta.generation = json.at("generation");
   meta.start = replication::Lsn::Parse(json.at("start").get<std::string>()).value();
+  meta.table_version = json.value("table_version", "");
   if (json.at("epoch") != EpochText(meta.epoch())) throw std::runtime_error("another epoch");
   return meta;
 }
@@ -123,7 +124,8 @@ void SaveMeta(const std::filesystem::path& folder, const Meta& meta) {
                                  {"database", meta.identity.database},
                                  {"table", meta.identity.table},
                                  {"slot", meta.identity.slot},
-                                 {"start", meta.start.ToString()}};
+                                 {"start", meta.start.ToString()},
+                                 {"table_version", meta.table_version}};
   WriteFileAtomically(folder / kName, json.dump(2) + "\n");
 }
 

@@ -1,7 +1,8 @@
 // meta.json: which history a journal folder holds.
 //
 //   {"format":1,"epoch":"9c41e07b","generation":0,"system_identifier":"…","timeline":1,
-//    "database":"…","table":"public.operations","slot":"…","start":"0/14319470"}
+//    "database":"…","table":"public.operations","slot":"…","start":"0/14319470",
+//    "table_version":"…"}
 #pragma once
 
 #include <filesystem>
@@ -14,7 +15,8 @@ namespace syncflow::journal {
 struct Meta {
   Identity identity;
   uint32_t generation = 0;
-  replication::Lsn start;  // changes committed at or after it belong to the history
+  replication::Lsn start;     // changes committed at or after it belong to the history
+  std::string table_version;  // see Journal::NoteTable
 
   Epoch epoch() const { return EpochOf(identity, generation); }
 };

@@ -3,7 +3,10 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -59,6 +62,22 @@ class Page {
       metric.label = sample.labels;
       metric.gauge.value = sample.value;
     }
+  }
+  void Histogram(const char* name, const char* help, const Latencies& latencies) {
+    ClientMetric& metric = Add(name, help, MetricType::Histogram).metric.emplace_back();
+    uint64_t count = 0;
+    for (size_t i = 0; i < Latencies::kBounds.size(); ++i) {
+      count += latencies.count(i);
+      metric.histogram.bucket.push_back({count, Latencies::kBounds[i]});
+    }
+    metric.histogram.sample_count = count + latencies.count(Latencies::kBounds.size());
+    metric.histogram.sample_sum = latencies.seconds();
+  }
+  // One that Value makes for each of `count`.
+  template <typename ValueOf>
+  void Histogram(const char* name, const char* help, size_t count, ValueOf value_of) {
+    MetricFamily& family = Add(name, help, MetricType::Histogram);
+    for (size_t i = 0; i < count; ++i) family.metric.push_back(value_of(i));
   }
   template <typename Number>
   void Counter(const char* name, const char* help, Number value) {
@@ -133,6 +152,11 @@ void AddSource(Page& page, const PipelineProbe& probe, const Labels& slot) {
 
 void AddDecode(Page& page, const PipelineProbe& probe) {
   page.Counter("syncflow_changes_total", "Changes appended to the journal.", probe.changes.load());
+  page.Histogram(
+      "syncflow_commit_to_append_seconds",
+      "From a commit, by the server's clock, to its last line being appended; holds what "
+      "the two clocks differ by.",
+      probe.commit_to_append);
   page.Counter("syncflow_transactions_total", "Transactions with changes appended to the journal.",
                probe.transactions.load());
   page.Counter("syncflow_decode_errors_total", "Replication messages that could not be decoded.",
@@ -153,17 +177,44 @@ void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
        probe.held_bytes);
   size("syncflow_slot_safe_wal_bytes", "WAL that may still be written before the slot is lost.",
        probe.left_bytes);
+  page.Gauge("syncflow_slot_endangered",
+             "1 while more than half of max_slot_wal_keep_size is used up.",
+             std::vector<Sample>{{slot, Plain(probe.endangered.load())}});
+  if (probe.xmin_age >= 0) {
+    page.Gauge(
+        "syncflow_slot_catalog_xmin_age_transactions",
+        "How many transactions ago the slot's catalog_xmin was: what VACUUM must keep of the "
+        "catalogs.",
+        std::vector<Sample>{{slot, Plain(probe.xmin_age.load())}});
+  }
+  page.Counter("syncflow_slot_looks_total", "Times the slot was looked at, by result.",
+               std::vector<Sample>{
+                   {{{"result", "ok"}}, Plain(probe.looks.load() - probe.looks_failed.load())},
+                   {{{"result", "failed"}}, Plain(probe.looks_failed.load())}});
   if (probe.spilled_bytes < 0) return;
   page.Counter("syncflow_slot_spilled_bytes_total",
                "Written to the server's disk by transactions beyond logical_decoding_work_mem.",
                std::vector<Sample>{{slot, Plain(probe.spilled_bytes.load())}});
 }
 
-void AddPositions(Page& page, const PipelineProbe& probe, const Labels& slot) {
+void AddHeartbeat(Page& page, const SlotProbe& probe) {
+  page.Histogram("syncflow_heartbeat_roundtrip_seconds",
+                 "From before the commit of an empty message to its arrival in the stream, on one "
+                 "clock.",
+                 probe.heartbeat_roundtrip);
+  page.Counter("syncflow_heartbeats_unseen_total", "Heartbeats that took longer than 5 s.",
+               probe.heartbeats_unseen.load());
+  page.Counter("syncflow_heartbeats_refused_total",
+               "Heartbeats that the server would not write, as one that only reads.",
+               probe.heartbeats_refused.load());
+}
+
+void AddPositions(Page& page, const PipelineProbe& probe, const SlotProbe& watch,
+                  const Labels& slot) {
   auto position = [&](const char* name, const char* help, uint64_t bytes) {
     page.Gauge(name, help, std::vector<Sample>{{slot, Plain(bytes)}});
   };
-  uint64_t server = probe.stream.server_wal_end;
+  uint64_t server = std::max(probe.stream.server_wal_end.load(), watch.server_position.load());
   uint64_t confirmed = probe.confirmed_position;
   position("syncflow_server_wal_position_bytes", "End of the server's WAL as last heard.", server);
   position("syncflow_received_position_bytes", "WAL position received.", probe.received_position);
@@ -183,6 +234,8 @@ void AddJournal(Page& page, const journal::Probe& probe) {
   page.Counter("syncflow_journal_syncs_total", "Calls of fdatasync.", probe.syncs);
   page.Counter("syncflow_journal_sync_seconds_total", "Time spent in fdatasync.",
                Plain(probe.sync_nanoseconds) / 1e9);
+  page.Histogram("syncflow_journal_sync_duration_seconds", "Durations of fdatasync.",
+                 probe.sync_latencies);
   page.Gauge("syncflow_journal_last_sync_duration_seconds", "Duration of the last fdatasync.",
              Plain(probe.last_sync_nanoseconds) / 1e9);
   page.Counter("syncflow_journal_errors_total", "Writes to the journal that failed.",
@@ -191,6 +244,14 @@ void AddJournal(Page& page, const journal::Probe& probe) {
                probe.recovered_cut_bytes);
   page.Gauge("syncflow_journal_segments", "Segment files on disk.", probe.segments);
   page.Gauge("syncflow_journal_size_bytes", "Bytes of all segment files.", probe.size_bytes);
+  page.Gauge("syncflow_journal_retain_bytes",
+             "How large it becomes for everybody: journal.retain_size.", probe.retain_bytes);
+  page.Gauge("syncflow_journal_pin_max_bytes",
+             "How large it becomes for named consumers that are behind: journal.pin_size_max.",
+             probe.pin_bytes);
+  page.Gauge("syncflow_journal_volume_available_bytes",
+             "What the journal's file system still has, 0 when it cannot be told.",
+             probe.volume_available_bytes);
   auto oldest =
       std::chrono::duration_cast<std::chrono::microseconds>(probe.oldest.time_since_epoch());
   page.Gauge("syncflow_journal_oldest_entry_timestamp_seconds",
@@ -214,6 +275,37 @@ void AddFeed(Page& page, const feed::Probe& probe, std::span<const std::string_v
                OneEach("reason", reasons, [&](size_t i) { return probe.closed[i].load(); }));
 }
 
+void AddConsumers(Page& page, std::span<const NamedConsumer> consumers) {
+  auto connected = std::count_if(consumers.begin(), consumers.end(),
+                                 [](const NamedConsumer& one) { return one.connected; });
+  auto all = static_cast<ptrdiff_t>(consumers.size());
+  page.Gauge("syncflow_named_consumers", "Consumers whose position the feed keeps, by state.",
+             std::vector<Sample>{{{{"state", "connected"}}, Plain(connected)},
+                                 {{{"state", "away"}}, Plain(all - connected)}});
+  uint64_t furthest = 0;
+  for (const NamedConsumer& one : consumers) furthest = std::max(furthest, one.lag_bytes);
+  page.Gauge("syncflow_named_consumers_lag_max_bytes",
+             "WAL between the journal's head and the named consumer that is furthest behind.",
+             furthest);
+  consumers = consumers.first(std::min(consumers.size(), kNamedConsumersMax));
+  auto each = [&](const char* name, const char* help, auto value_of) {
+    std::vector<Sample> samples;
+    for (const NamedConsumer& one : consumers)
+      samples.push_back({{{"consumer", one.name}}, Plain(value_of(one))});
+    page.Gauge(name, help, samples);
+  };
+  each("syncflow_consumer_connected", "1 while the named consumer is connected.",
+       [](const NamedConsumer& one) { return one.connected; });
+  each("syncflow_consumer_acknowledged_position_bytes",
+       "WAL position up to which the named consumer has acknowledged.",
+       [](const NamedConsumer& one) { return one.acknowledged; });
+  each("syncflow_consumer_lag_bytes",
+       "WAL between the journal's head and what the named consumer has acknowledged.",
+       [](const NamedConsumer& one) { return one.lag_bytes; });
+  each("syncflow_consumer_seen_timestamp_seconds", "When the named consumer was last connected.",
+       [](const NamedConsumer& one) { return Seconds(one.seen_at); });
+}
+
 void AddNotify(Page& page, const notify::Probe& probe) {
   page.Gauge("syncflow_notify_connected", "1 while LISTEN is in force.", probe.connected.load());
   page.Counter("syncflow_notify_gaps_total", "Times the LISTEN connection was lost.",
@@ -232,6 +324,53 @@ void AddNotify(Page& page, const notify::Probe& probe) {
   page.Counter("syncflow_notify_foreign_payloads_total",
                "Notifications on the channel that are no operation notice.",
                probe.foreign_payloads.load());
+}
+
+ClientMetric DurationsOf(const http::HandlerProbe& handler) {
+  ClientMetric metric;
+  metric.label = {{"handler", handler.name}};
+  uint64_t count = 0;
+  for (size_t i = 0; i < std::size(handler.buckets); ++i) {
+    count += handler.buckets[i];
+    bool last = i == http::kDurationSeconds.size();
+    metric.histogram.bucket.push_back(
+        {count, last ? std::numeric_limits<double>::infinity() : http::kDurationSeconds[i]});
+  }
+  metric.histogram.sample_count = count;
+  metric.histogram.sample_sum = Plain(handler.nanoseconds.load()) / 1e9;
+  return metric;
+}
+
+void AddSyncApi(Page& page, const http::Probe& probe) {
+  std::vector<Sample> requests;
+  for (const http::HandlerProbe& handler : probe.handlers) {
+    for (size_t i = 0; i < http::kCodes.size(); ++i) {
+      std::string code = http::kCodes[i] == 0 ? "other" : std::to_string(http::kCodes[i]);
+      requests.push_back(
+          {{{"handler", handler.name}, {"code", code}}, Plain(handler.codes[i].load())});
+    }
+  }
+  page.Counter("syncflow_http_requests_total", "Requests to the sync API that were answered.",
+               requests);
+  page.Histogram("syncflow_http_request_duration_seconds",
+                 "From a request's head to the end of its answer, sync API.", probe.handlers.size(),
+                 [&](size_t i) { return DurationsOf(probe.handlers[i]); });
+  page.Gauge("syncflow_http_connections", "Connections to the sync API that have a thread.",
+             probe.connections.load());
+}
+
+void AddCompaction(Page& page, const compaction::Probe& probe) {
+  std::span<const std::string_view> ended = std::span(compaction::kOutcomes).subspan(1);
+  page.Counter("syncflow_compaction_runs_total", "Runs of compaction jobs, by outcome.",
+               OneEach("outcome", ended, [&](size_t i) { return probe.runs[i + 1].load(); }));
+  page.Counter("syncflow_compaction_deleted_operations_total",
+               "Operations that compaction has deleted.", probe.deleted.load());
+  page.Counter("syncflow_compaction_run_seconds_total", "Time that runs took.",
+               Plain(probe.milliseconds.load()) / 1e3);
+  page.Gauge("syncflow_compaction_running", "1 while a job runs.", probe.running.load());
+  page.Gauge("syncflow_compaction_last_done_timestamp_seconds",
+             "When the last run ended that was done, of any job, 0 before the first.",
+             Seconds(probe.last_done));
 }
 
 void AddLog(Page& page) {
@@ -260,11 +399,15 @@ std::string Scrape(const Snapshot& snapshot) {
   AddState(page, snapshot.pipeline);
   AddSource(page, snapshot.pipeline, slot);
   AddDecode(page, snapshot.pipeline);
-  AddPositions(page, snapshot.pipeline, slot);
+  AddPositions(page, snapshot.pipeline, snapshot.slot_watch, slot);
   AddSlot(page, snapshot.slot_watch, slot);
+  AddHeartbeat(page, snapshot.slot_watch);
   AddJournal(page, snapshot.journal);
   AddFeed(page, snapshot.feed, snapshot.close_reasons);
+  AddConsumers(page, snapshot.consumers);
   if (snapshot.notify != nullptr) AddNotify(page, *snapshot.notify);
+  if (snapshot.sync_api != nullptr) AddSyncApi(page, *snapshot.sync_api);
+  AddCompaction(page, snapshot.compaction);
   AddLog(page);
   AddProcess(page, snapshot.process);
   return page.Text();

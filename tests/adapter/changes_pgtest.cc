@@ -121,9 +121,9 @@ TEST_F(Changes, LateOnesAreFoundByTheClock) {
   StoreNth("d", 3, 40);
   Store("odd", 5, "z", R"({"y": 9})");  // without a counter of its own
   EXPECT_THAT(Get(30, 100), ElementsAre("d3"));
-  EXPECT_THAT(Get(30, 100, R"({"d":1,"me":1})"), ElementsAre("d2", "e1", "d3"));
+  EXPECT_THAT(Get(30, 100, R"({"d":1,"me":1})"), ElementsAre("e1", "d2", "d3"));
   EXPECT_THAT(Get(30, 100, R"({"d":2,"e":1,"me":1})"), ElementsAre("d3"));
-  EXPECT_THAT(Get(30, 100, R"({})"), ElementsAre("d1", "d2", "e1", "me1", "d3"));
+  EXPECT_THAT(Get(30, 100, R"({})"), ElementsAre("d1", "e1", "me1", "d2", "d3"));
 }
 
 TEST_F(Changes, LateOnesCountTowardsTheLimit) {
@@ -139,6 +139,13 @@ TEST_F(Changes, ManyLateOnesComeAloneInTheOrderOfTheirCounters) {
   EXPECT_THAT(Get(30, 5, R"({"e":1})"), ElementsAre("d1", "d2", "d3", "d4", "d5"));
   EXPECT_THAT(Get(30, 5, R"({"d":5})"), ElementsAre("d6", "d7", "d8", "d9", "d10"));
   EXPECT_THAT(Get(30, 5, R"({"d":10})"), ElementsAre("d11", "d12", "d13"));
+}
+
+TEST_F(Changes, LateOnesComeBehindThoseTheirClocksCover) {
+  for (int i = 1; i <= 4; ++i) StoreNth("z", i, i);
+  Store("a1", 1, "a", R"({"a":1,"z":4})");  // its author had seen all of them
+  EXPECT_THAT(Get(30, 3, R"({"e":1})"), ElementsAre("z1", "z2", "z3"));
+  EXPECT_THAT(Get(30, 3, R"({"z":3})"), ElementsAre("z4", "a1"));
 }
 
 TEST_F(Changes, ClockThatIsNotKeptDoesNotHoldUp) {

@@ -137,5 +137,17 @@ TEST(Operation, NestedDeeplyIsReadWithoutHarm) {
   EXPECT_EQ(Operation::FromJson(WithData(deep)).data, deep);
 }
 
+TEST(Operation, NestingWithoutEndIsRefusedOrKeptAsItIs) {
+  const std::string deep = std::string(2'000'000, '[') + std::string(2'000'000, ']');
+  auto with = [](const std::string& data, const std::string& clock) {
+    return R"({"id":"a","type":"insert","collection":"c","docId":"d","timestamp":1,"clientId":"x",)"
+           R"("synced":false,"data":)" +
+           data + ",\"vectorClock\":" + clock + "}";
+  };
+  EXPECT_EQ(Operation::FromJson(with(deep, "{}")).data, deep);
+  EXPECT_THROW(Operation::FromJson(with("{}", deep)), std::invalid_argument);
+  EXPECT_THROW(Operation::FromJson(with("{}", "{\"x\":" + deep + "}")), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace syncflow::adapter

@@ -85,6 +85,12 @@ def processor_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def memory_peak(pid):
+    """MiB."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+
+
 def sidecar_drain(server, slot, total):
     sidecar = server.sidecar(slot, **{"replication.slot": slot, "replication.plugin": "auto", "postgres.initialize": False,
                                       "replication.backfill": False,
@@ -93,10 +99,10 @@ def sidecar_drain(server, slot, total):
     sidecar.start()
     Reader(sidecar.feed).read(total)
     elapsed = time.monotonic() - began
-    processor = processor_seconds(sidecar.process.pid)
+    processor, peak = processor_seconds(sidecar.process.pid), memory_peak(sidecar.process.pid)
     sidecar.terminate()
     subprocess.run(["rm", "-rf", sidecar.journal], check=True)
-    return elapsed, processor
+    return elapsed, processor, peak
 
 
 def measure(server, plugin, title, rows, total, rounds):
@@ -108,7 +114,7 @@ def measure(server, plugin, title, rows, total, rounds):
         copy_slot(server, base, a)
         copy_slot(server, base, b)
         elapsed_reference = pg_recvlogical(server, a, end, plugin)
-        elapsed, processor = sidecar_drain(server, b, total)
+        elapsed, processor, _ = sidecar_drain(server, b, total)
         drop_slot(server, a)
         drop_slot(server, b)
         if number == 0:

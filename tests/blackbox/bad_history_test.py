@@ -1,18 +1,17 @@
 """PostgreSQL's history is no longer what the journal holds, or nothing is heard of it. Judged by what
 consumers get and what PostgreSQL has: nothing is left out in silence."""
 
-import contextlib
 import glob
 import json
 import os
 import pathlib
 import shutil
 import signal
-import subprocess
 import unittest
 
 from case import Case
 from consumer import Consumer
+from restore import restored
 from waiting import wait_until
 
 MARKER = "history_lost.json"
@@ -36,27 +35,8 @@ class History(Case):
 
     # ---- a server restored to what it was before "lost" ----
 
-    @contextlib.contextmanager
     def restored(self, *recovery):
-        """The body runs while a copy of the data waits to be put back."""
-        data = self.server.server.data
-        self.server.server.stop()
-        subprocess.run(["cp", "-a", data, data + ".copy"], check=True)
-        self.server.server.start()
-        yield
-        self.server.server.stop()
-        shutil.rmtree(data)
-        os.rename(data + ".copy", data)
-        for name, value in recovery:
-            self.server.server.set(name, value)
-        if recovery:
-            signal_file = os.path.join(data, "recovery.signal")
-            with open(signal_file, "w", encoding="utf-8"):
-                pass
-            shutil.chown(signal_file, self.server.server.user)
-        self.server.server.start()
-        recovering = "SELECT pg_is_in_recovery()"
-        wait_until(lambda: not self.server.execute(recovering)[0][0], "the end of recovery")
+        return restored(self.server, *recovery)
 
     def outgrow(self, name):
         """More than what was lost, so that no position tells the difference any more."""

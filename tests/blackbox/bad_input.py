@@ -4,7 +4,7 @@ exit code or a retry, and loses nothing.
 
     bad_input.py                  all of it
     bad_input.py -k killed        some of it
-    bad_slot_test.py              one part: server, slot, journal, config, feed
+    bad_slot_test.py              one part: server, slot, journal, history, config
 
 The program is $SYNCFLOW_SIDECAR, else the release build.
 """

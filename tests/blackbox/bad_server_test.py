@@ -3,10 +3,13 @@ itself."""
 
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 import unittest
 
 from case import Case
+from pooler import Pooler
 
 
 class Server(Case):
@@ -53,6 +56,16 @@ class Server(Case):
         shown = sidecar.log_text() + sidecar.get("/status")[1] + sidecar.get("/metrics")[1]
         self.assertNotIn("wrong-secret", shown)
 
+    def test_S29_pooler_in_between(self):
+        rig = self.rig()
+        pooler = rig.stops(Pooler(rig.server).start())
+        sidecar = rig.sidecar(**{"postgres.url": pooler.url}).start()
+        self.assert_retries(sidecar, "unsupported startup parameter", "let postgres.url name PostgreSQL itself")
+        sidecar.terminate()
+        sidecar.configure(**{"postgres.url": rig.server.url})
+        sidecar.start()
+        self.assert_recovers(rig, sidecar)
+
     def test_wal_level_replica(self):
         rig = self.rig(settings={"wal_level": "replica"})
         sidecar = rig.sidecar().start()
@@ -83,6 +96,63 @@ class Server(Case):
         sidecar = rig.sidecar(**{"replication.plugin": "auto"}).start()
         self.assert_recovers(rig, sidecar)
         sidecar.wait_log("wal2json cannot be used.*pgoutput.*could not access")
+
+
+class Encrypted(Case):
+    """The server's certificate is signed by an authority of our own."""
+
+    def openssl(self, *words):
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+
+    def sign(self, rig, authority):
+        """What the server shows from its next reload on; the authority's certificate."""
+        path = os.path.join(rig.folder, authority)
+        self.openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", path + ".key", "-out", path + ".crt", "-subj", f"/CN={authority}",
+                     "-days", "2")
+        server = os.path.join(rig.server.data, "server")
+        self.openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", server + ".key", "-out", server + ".csr", "-subj", "/CN=server")
+        with open(server + ".ext", "w", encoding="utf-8") as file:
+            file.write("subjectAltName=IP:127.0.0.1\n")
+        self.openssl("x509", "-req", "-in", server + ".csr", "-CA", path + ".crt", "-CAkey", path + ".key", "-CAcreateserial", "-out",
+                     server + ".crt", "-days", "2", "-extfile", server + ".ext")
+        for ending in (".key", ".crt"):
+            shutil.chown(server + ending, rig.server.user)
+        os.chmod(server + ".key", 0o600)
+        return path + ".crt"
+
+    def begin(self):
+        self.server = self.rig()
+        trusted = os.path.join(self.server.folder, "trusted.crt")
+        shutil.copy(self.sign(self.server, "one"), trusted)
+        self.server.server.set("ssl", "on")
+        self.server.server.stop()
+        self.server.server.start()
+        url = f"{self.server.server.url}?sslmode=verify-full&sslrootcert={trusted}"
+        self.sidecar = self.server.sidecar(**{"postgres.url": url}).start_ready()
+        self.server.wait_slot(self.sidecar.slot)
+        return trusted
+
+    def test_S11_small_bursts(self):
+        """What TLS has already taken from the socket makes no descriptor readable."""
+        self.begin()
+        encrypted = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)"
+        self.assertEqual(self.server.execute(encrypted), [(True,)])
+        for number in range(100):
+            self.commit(self.server, f"burst{number}", rows=1 + number % 7, size=2 ** (number % 14))
+        self.assert_delivers(self.server, self.sidecar, [f"burst{number}" for number in range(100)])
+
+    def test_S27_another_authority(self):
+        """The file with the authority is read again at every connect, and nobody goes on without encryption."""
+        trusted = self.begin()
+        self.commit(self.server, "before")
+        self.assert_delivers(self.server, self.sidecar, ["before"])
+        other = self.sign(self.server, "two")
+        self.server.server.stop()
+        self.server.server.start()
+        self.assert_retries(self.sidecar, "certificate verify failed", "sslrootcert")
+        self.commit(self.server, "meanwhile")
+        shutil.copy(other, trusted)
+        self.assert_delivers(self.server, self.sidecar, ["before", "meanwhile"])
 
 
 class RefusedPlugin(Case):

@@ -37,8 +37,25 @@ def faithful(connection=1):
     ]
 
 
-def kinds(deliveries, **arguments):
-    return set(Checker(HISTORY).check(deliveries, **arguments).violations)
+def recovered():
+    """The stream lost "b", "c" and "d"; they come from the table behind the end."""
+    lines = faithful()
+    late = [
+        line._replace(cursor=cursor(2, 10 + number), index=10 + number, last=True, recovered=True)
+        for number, line in enumerate(lines[1:4])
+    ]
+    return [lines[0], *lines[4:], *late]
+
+
+def gap(index):
+    return f'{{"cursor": "{cursor(2, index)}"}}'.encode()
+
+
+TOLD = {"gaps": [gap(9)], "announced": [3]}
+
+
+def kinds(deliveries, losses=0, **arguments):
+    return set(Checker(HISTORY, losses).check(deliveries, **arguments).violations)
 
 
 class Faithful(unittest.TestCase):
@@ -55,6 +72,31 @@ class Faithful(unittest.TestCase):
 
     def test_part_is_enough_for_who_did_not_ask_for_everything(self):
         self.assertEqual(kinds(faithful()[1:], complete=False), set())
+
+
+    def test_recovered_behind_its_gap_is_clean(self):
+        self.assertEqual(kinds(recovered(), losses=1, **TOLD), set())
+        verdict = Checker(HISTORY, 1).check(recovered(), **TOLD)
+        self.assertEqual(verdict.recovered, 3)
+
+    def test_transaction_that_a_gap_cuts(self):
+        lines = faithful()
+        late = [lines[3]._replace(cursor=cursor(2, 10), index=10, last=True, recovered=True)]
+        cut = [*lines[:3], *late]
+        self.assertEqual(kinds(cut, losses=1, complete=False, gaps=[gap(9)], announced=[3]), set())
+        self.assertEqual(kinds(cut, losses=1, complete=False, gaps=[gap(9)], announced=[1]), {"torn"})
+
+    def test_loss_that_took_nothing_may_be_told(self):
+        self.assertEqual(kinds(faithful(), losses=1, gaps=[b"{}", b"{}"]), set())
+
+    def test_some_collections_only(self):
+        history = [transaction._replace(collections=[id for id in transaction.ids]) for transaction in HISTORY]
+        some = [line for line in faithful() if line.id in "ace"]
+        self.assertTrue(Checker(history).check(some, collections=["a", "c", "e"]).clean())
+        self.assertEqual(set(Checker(history).check(some[:-1], collections=["a", "c", "e"]).violations), {"lost", "silent gap"})
+
+    def test_what_documents_have_does_not_come(self):
+        self.assertEqual(kinds(faithful()[1:], has_already=lambda id: id == "a"), set())
 
 
 class Planted(unittest.TestCase):
@@ -77,10 +119,13 @@ class Planted(unittest.TestCase):
             self.plant("lost", faithful()[:number] + faithful()[number + 1 :])
 
     def test_lost_transaction_in_the_middle_is_nothing_else(self):
-        self.assertEqual(self.plant("lost", faithful()[:1] + faithful()[4:]), {"lost"})
+        self.assertEqual(self.plant("lost", faithful()[:1] + faithful()[4:]), {"lost", "silent gap"})
+
+    def test_lost_though_it_was_announced(self):
+        self.assertEqual(self.plant("lost", faithful()[:1] + faithful()[4:], gaps=[b"{}"]), {"lost"})
 
     def test_lost_everything(self):
-        self.assertEqual(self.plant("lost", []), {"lost"})
+        self.assertEqual(self.plant("lost", []), {"lost", "silent gap"})
 
     def test_phantom(self):
         ghost = faithful()[-1]._replace(id="rolled back", connection=2)
@@ -149,6 +194,35 @@ class Planted(unittest.TestCase):
         wrong[5] = wrong[5]._replace(connection=2, cursor=cursor(2, 1, epoch="00000001"))
         self.assertEqual(self.plant("other epoch", wrong), {"other epoch"})
 
+    def test_silent_gap(self):
+        for gaps in ({}, {"gaps": [gap(11)], "announced": [6]}):
+            self.assertEqual(self.plant("silent gap", recovered(), losses=1, **gaps), {"silent gap"})
+
+    def test_silent_gap_behind_one_that_was_told(self):
+        """The first loss took "a" and was told; the second took "b", "c" and "d"."""
+        lines = recovered()
+        lines[0] = lines[0]._replace(cursor=cursor(0, 8), index=8, recovered=True)
+        first = {"gaps": [f'{{"cursor": "{cursor(0, 7)}"}}'.encode()], "announced": [0]}
+        found = Checker(HISTORY, 2).check(lines, **first)
+        self.assertEqual(found.violations["silent gap"], ["b", "c", "d"])
+
+    def test_recovered_twice(self):
+        again = recovered()[4]._replace(cursor=cursor(2, 20), connection=2)
+        self.assertEqual(self.plant("two cursors", [*recovered(), again], losses=1, **TOLD), {"two cursors"})
+
+    def test_recovered_and_left_open(self):
+        lines = recovered()
+        lines[-1] = lines[-1]._replace(last=False)
+        self.plant("torn", lines, losses=1, **TOLD)
+
+    def test_not_asked_for(self):
+        self.assertEqual(self.plant("phantom", faithful(), collections=["todos"]), {"phantom"})
+        self.assertEqual(self.plant("phantom", faithful(), has_already=lambda id: id == "a"), {"phantom"})
+
+    def test_more_gaps_than_losses(self):
+        gaps = {"gaps": [gap(9), gap(8), gap(9)], "announced": [1, 3, 5]}
+        self.assertEqual(self.plant("false gap", recovered(), losses=1, **gaps), {"false gap"})
+
     def test_false_gap(self):
         self.assertEqual(self.plant("false gap", faithful(), gaps=[b"{}"]), {"false gap"})
 
@@ -189,11 +263,11 @@ class OracleText(unittest.TestCase):
         return oracle.transactions
 
     def test_ids_are_unquoted(self):
-        line = "table public.operations: INSERT: id[text]:'it''s\nodd\\' type[text]:'insert'"
+        line = "table public.operations: INSERT: id[text]:'it''s\nodd\\' type[text]:'insert' collection[text]:'it''s'"
         self.assertEqual(INSERT.match(line)[1], "it''s\nodd\\")
         self.assertEqual(
             self.transactions(("0/10", "BEGIN 5"), ("0/18", line), ("0/20", "COMMIT 5")),
-            [Transaction(5, 0x20, ["it's\nodd\\"])],
+            [Transaction(5, 0x20, ["it's\nodd\\"], ["it's"])],
         )
 
     def test_other_tables_and_updates_are_passed_over(self):

@@ -1,5 +1,6 @@
 """The adapter from the command line: init, accept, get, query, stats, compact."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import tempfile
 import time
 import unittest
+
+import psycopg2
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
@@ -41,6 +44,11 @@ class Commands(unittest.TestCase):
         done = subprocess.run([PROGRAM, *words], input=given, env=environment, capture_output=True, text=True,
                               timeout=120, check=False)
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    def execute(self, sql):
+        with contextlib.closing(psycopg2.connect(self.server.url)) as connection:
+            connection.autocommit = True
+            connection.cursor().execute(sql)
 
     def accept(self, *operations):
         lines = [one if isinstance(one, str) else json.dumps(one) for one in operations]
@@ -79,8 +87,13 @@ class Commands(unittest.TestCase):
         self.assertEqual(code, USAGE)
         self.assertIn("cannot open", errors)
 
+    def age(self):
+        self.execute("UPDATE operations SET received_at = 'epoch'")
+
     def test_compact_deletes_what_is_old(self):
         self.accept(*map(operation, range(60)))
+        self.assertEqual(self.run_program("compact", "--older-than", "30d", "--dry-run")[1][0]["deletedCount"], 0, "they were stored today")
+        self.age()
         code, output, errors = self.run_program("compact", "--older-than", "30d", "--dry-run", "--share-max", "0.25")
         self.assertEqual((code, output), (DONE, [{"message": "Compaction completed", "deletedCount": 15}]))
         self.assertRegex(errors, "would delete 15 of (29|30) .*share-max")
@@ -88,6 +101,26 @@ class Commands(unittest.TestCase):
         deleted = output[0]["deletedCount"]
         self.assertIn(deleted, (49, 50))
         self.assertEqual(self.run_program("stats")[1][0]["totalOperations"], 60 - deleted)
+
+    def test_compact_leaves_what_the_slot_has_not_confirmed(self):
+        self.accept(*map(operation, range(60)))
+        self.execute("SELECT pg_create_logical_replication_slot('syncflow_sidecar', 'test_decoding')")
+        self.addCleanup(self.execute, "SELECT pg_drop_replication_slot('syncflow_sidecar')")
+        self.accept(operation(100))
+        self.age()
+        code, output, errors = self.run_program("compact", "--older-than", "30d")
+        self.assertEqual((code, output), (FAILED, []))
+        self.assertRegex(errors, "has not come to what is committed now.*start the sidecar.*--past-slot")
+        self.assertEqual(self.run_program("stats")[1][0]["totalOperations"], 61)
+        advance = "SELECT pg_replication_slot_advance('syncflow_sidecar', pg_current_wal_insert_lsn())"
+        with subprocess.Popen([PROGRAM, "compact", "--older-than", "30d"], env={**os.environ, "DATABASE_URL": self.server.url},
+                              stdout=subprocess.PIPE, text=True) as waiting:
+            while waiting.poll() is None:
+                self.execute(advance)
+            self.assertIn(json.loads(waiting.stdout.read())["deletedCount"], (30, 31))
+        self.accept(operation(100))
+        self.age()
+        self.assertEqual(self.run_program("compact", "--older-than", "30d", "--past-slot")[1][0]["deletedCount"], 1)
 
     def test_what_is_wrong_is_one_sentence(self):
         for words, code, sentence in [

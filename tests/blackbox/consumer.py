@@ -12,20 +12,20 @@ every disconnect comes back with that cursor. Paces:
     plain   says nothing (what `nc` does): from the newest change on, and no memory of a cursor
 """
 
-import hashlib
 import json
 import random
 import socket
 import threading
 
-from records import Delivery, Position
+from records import CURSOR, Deliveries, Lines
 
 CHUNK = 1 << 16
 FORGOTTEN_MAX = 300  # lines
 
 
 class Consumer:
-    """`start`: earliest, latest or a cursor. `keep_lines`: the bytes of change lines as well."""
+    """`start`: earliest, latest or a cursor. `keep_lines`: the bytes of change lines as well. `lines`: shared with
+    other consumers, to save memory."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Consumer:
         heartbeat=1,
         seed=0,
         keep_lines=False,
+        lines=None,
     ):
         self.address = address
         self.name = name
@@ -44,15 +45,21 @@ class Consumer:
         self.chance = random.Random(f"{seed}/{name}")
         self.cursor = start
         self.connections = 0
+        self.lives = (2_000, 400_000)  # bytes until a dying one cuts its connection
         self.asked = {}  # connection -> the cursor it began with, where it was one
         self.answered = False  # the hello of this connection
-        self.deliveries = []
+        self.deliveries = Deliveries(lines or Lines())
         self.ids = set()
         self.lines = [] if keep_lines else None
         self.gaps = []  # gap lines and errors that announce lost history
+        self.announced = []  # how many deliveries each of them came behind
         self.refusals = []  # errors that say: do not ask this again
         self.broken = []  # lines that are no protocol
         self.socket = None
+        self.leaving = False
+        self.left = []  # connections that are open, and nobody reads
+        self.reading = threading.Event()
+        self.reading.set()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -62,9 +69,12 @@ class Consumer:
 
     def stop(self):
         self.stopping.set()
+        self.resume()
         self.cut()
         if self.thread.ident:
             self.thread.join()
+        for connection in self.left:
+            connection.close()
 
     def cut(self):
         """Ends the present connection, as a broken network would."""
@@ -74,6 +84,17 @@ class Consumer:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def pause(self):
+        """As if its process were frozen: the connection stays, nothing is read."""
+        self.reading.clear()
+
+    def resume(self):
+        self.reading.set()
+
+    def leave(self):
+        """The present connection stays as it is, with nobody behind it, and another one begins: half open."""
+        self.leaving = self.socket is not None
 
     def has(self, id):
         return id in self.ids
@@ -86,6 +107,9 @@ class Consumer:
                 self._connect_once()
             except OSError:
                 pass
+            except Exception as error:  # else a thread that ended would look like a feed that is quiet
+                self.broken.append(repr(error))
+                raise
             self._forget()
             self.stopping.wait(self.chance.uniform(0.02, 0.3))
 
@@ -97,12 +121,15 @@ class Consumer:
             connection.settimeout(2.5 * self.heartbeat + 5)
             if self.pace != "plain":
                 connection.sendall(self._hello())
-                if self.cursor not in ("earliest", "latest"):
-                    self.asked[self._connection_name()] = self.cursor
+                if start := self._start():
+                    self.asked[self._connection_name()] = start
             try:
                 self._read_lines(connection)
             finally:
                 self.socket = None
+                if self.leaving:
+                    self.left.append(connection.dup())
+                    self.leaving = False
 
     def _connection_name(self):
         return f"{self.name}/{self.connections}"
@@ -114,6 +141,10 @@ class Consumer:
                 self.chance.randrange(max(0, newest - FORGOTTEN_MAX), newest)
             ].cursor
 
+    def _start(self):
+        """Nothing up to this cursor may come; None at a first start."""
+        return self.cursor if CURSOR.fullmatch(self.cursor) else None
+
     def _hello(self):
         hello = {"type": "hello", "version": 1, "from": self.cursor, "heartbeat": self.heartbeat}
         return json.dumps(hello).encode() + b"\n"
@@ -121,9 +152,10 @@ class Consumer:
     def _read_lines(self, connection):
         """A last line that was not finished is no line."""
         rest = b""
-        lives = self.chance.randrange(2_000, 400_000) if self.pace == "dying" else None  # bytes
-        while not self.stopping.is_set():
+        lives = self.chance.randrange(*self.lives) if self.pace == "dying" else None
+        while not self.stopping.is_set() and not self.leaving:
             chunk = connection.recv(CHUNK)
+            self.reading.wait()
             if not chunk:
                 return
             *lines, rest = (rest + chunk).split(b"\n")
@@ -140,21 +172,26 @@ class Consumer:
 
     def _take(self, line):
         try:
-            message = json.loads(line)
-            kind = message["type"]
-            if not self._is_asked_for(message):
+            if self.answered and line.startswith(b'{"type":"change"'):
+                self._take_change(line)
                 return
-            if kind == "change":
-                self._take_change(message, line)
-            elif kind in ("live", "heartbeat"):
-                self.cursor = message["cursor"]
-            elif kind == "gap":
-                self.gaps.append(line)
-                self.cursor = message.get("cursor", self.cursor)
-            elif kind == "error":
-                self._take_error(message, line)
+            message = json.loads(line)
+            if self._is_asked_for(message):
+                self._take_message(message, line)
         except (ValueError, KeyError, TypeError) as error:
             self.broken.append(f"{error!r}: {line[:300]!r}")
+
+    def _take_message(self, message, line):
+        kind = message["type"]
+        if kind in ("live", "heartbeat"):
+            self.cursor = message["cursor"]
+        elif kind == "gap":
+            self._take_gap(line)
+            self.cursor = message.get("cursor", self.cursor)
+        elif kind == "error":
+            self._take_error(message, line)
+        elif kind == "change":
+            self._take_change(line)
 
     def _is_asked_for(self, message):
         """A feed that hears nothing for a moment begins by itself; what it sent before it answered
@@ -162,27 +199,20 @@ class Consumer:
         self.answered = self.answered or message.get("mode") == "negotiated"
         return self.answered or message.get("fatal")
 
-    def _take_change(self, message, line):
-        Position.of(message["cursor"])  # its form is promised; its order is the checker's business
-        transaction = message["transaction"]
-        id = message["op"]["id"]
-        delivery = Delivery(
-            self._connection_name(),
-            message["cursor"],
-            id,
-            transaction["xid"],
-            transaction["index"],
-            transaction["last"],
-            hashlib.sha1(line).digest(),
-        )
-        self.deliveries.append(delivery)
+    def _take_change(self, line):
+        number = self.deliveries.lines.take(line)
+        self.deliveries.append(self._connection_name(), number)
+        self.cursor, id, *_ = self.deliveries.lines.taken[number]
         self.ids.add(id)
-        self.cursor = delivery.cursor
         if self.lines is not None:
             self.lines.append(line)
 
+    def _take_gap(self, line):
+        self.gaps.append(line)
+        self.announced.append(len(self.deliveries))
+
     def _take_error(self, message, line):
         if message["code"] in ("history_lost", "epoch_changed"):
-            self.gaps.append(line)
+            self._take_gap(line)
         if message["fatal"] and not message.get("retry"):
             self.refusals.append(line)

@@ -27,6 +27,9 @@ class Named(Consumer):
         self.greeted = False  # ever
         self.acked = []
 
+    def _start(self):
+        return self.acked[-1] if self.acked else None
+
     def _hello(self):
         self.unacknowledged = 0
         hello = {"type": "hello", "version": 1, "name": self.name, "heartbeat": 1, "collections": self.collections,

@@ -1,9 +1,13 @@
 """Faults of the server and of what is written to it, each of which some peer has lost data to. Named by the rows of
 the table in tests/README.md."""
 
+import contextlib
+import ctypes
 import os
 import signal
+import subprocess
 import threading
+import time
 import unittest
 
 import psycopg2
@@ -11,13 +15,36 @@ import psycopg2
 from case import INSERT, Case
 from consumer import Consumer
 from waiting import wait_until
+from wire import Wire, is_change, keepalive
+
+
+@contextlib.contextmanager
+def starved(sidecar, runs=0.005, rests=0.095):
+    """Lets it run for so many seconds and not for so many, in turn; yields the number of turns."""
+    turns, done = [0], threading.Event()
+
+    def limit():
+        while not done.is_set():
+            sidecar.pause()
+            time.sleep(rests)
+            sidecar.resume()
+            time.sleep(runs)
+            turns[0] += 1
+
+    thread = threading.Thread(target=limit)
+    thread.start()
+    try:
+        yield turns
+    finally:
+        done.set()
+        thread.join()
 
 
 class Faults(Case):
     def begin(self, settings=None, **sidecar):
         self.server = self.rig(settings=settings or {})
         self.sidecar = self.server.sidecar(**{"feed.heartbeat": "1s", **sidecar}).start_ready()
-        self.server.wait_slot(self.sidecar.slot)
+        wait_until(lambda: self.sidecar.status()["state"] == "streaming", "the stream", context=self.sidecar.log_tail)
         self.consumer = self.server.stops(Consumer(self.sidecar.feed, keep_lines=True).start())
 
     def wait_for(self, id):
@@ -74,6 +101,37 @@ class Faults(Case):
         order = [delivery.id.split("-")[0] for delivery in self.consumer.deliveries]
         self.assertEqual(order, ["late"] * 10 + ["early"] * 10)
 
+    def test_P14_keepalive_inside_a_transaction(self):
+        """PostgreSQL's own names nothing beyond the transaction; one that did would have the rest of it forgotten."""
+        self.begin()
+        self.sidecar.terminate()
+        wire = self.server.stops(Wire(self.server.server.url))
+        self.sidecar.configure(**{"postgres.url": wire.url})
+        self.sidecar.start_ready()
+        self.commit(self.server, "before")
+        self.wait_for("before-10")
+        spoken = []
+
+        def answers(message):
+            if spoken:
+                return []
+            if not is_change(message, 'half-2"'):
+                return [message]
+            spoken.append(self.server.execute("SELECT (pg_current_wal_lsn() - '0/0')::bigint")[0][0])
+            return [message, keepalive(spoken[0])]
+        position = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
+        wire.answers = answers
+        self.commit(self.server, "half")
+        updates = 'syncflow_source_feedback_total{cause="timer"}'
+        wait_until(lambda: spoken, "the forged keepalive", context=self.sidecar.log_tail)
+        before = self.sidecar.metrics()[updates]
+        wait_until(lambda: self.sidecar.metrics()[updates] >= before + 3, "status updates", context=self.sidecar.log_tail)
+        self.assertTrue(self.server.slot_fact(self.sidecar.slot, f"confirmed_flush_lsn <= '{position}'"))
+        wire.answers = lambda message: [message]
+        wire.cut()
+        self.wait_for("half-10")
+        self.assert_whole()
+
     def test_P21_terminated_under_load(self):
         self.begin()
         stopping = threading.Event()
@@ -110,6 +168,20 @@ class Faults(Case):
         self.assert_delivers(self.server, second, ["open", "after"])
 
     # ---- the server ----
+
+    def test_S7_little_processor_time(self):
+        """A twentieth of a processor, as a container may be given: all comes late, and the server
+        hears from us in time."""
+        self.begin({"wal_sender_timeout": "'4s'"})
+        connects = self.sidecar.metrics()['syncflow_source_connects_total{result="ok"}']
+        with starved(self.sidecar) as turns:
+            for number in range(5):
+                self.commit(self.server, f"burst{number}", rows=3000)
+                self.wait_for(f"burst{number}-3000")
+                seen = turns[0]
+                wait_until(lambda: turns[0] >= seen + 20, "a while without work", context=self.sidecar.log_tail)
+        self.assertEqual(self.sidecar.metrics()['syncflow_source_connects_total{result="ok"}'], connects)
+        self.assert_whole()
 
     def test_S2_invalidated_while_streaming(self):
         """The checkpoint waits for the walsender, which waits for a frozen reader, but not for ever."""
@@ -181,12 +253,38 @@ class Faults(Case):
         self.assertEqual(self.sidecar.metrics()['syncflow_source_connects_total{result="ok"}'], connects)
         self.assert_whole()
 
+    def test_S24_impatient_role_that_waits_for_the_table(self):
+        """What the stream has lost is read in one attempt, however long that takes."""
+        self.begin()
+        self.commit(self.server, "before")
+        self.wait_for("before-10")
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        self.commit(self.server, "missed")
+        for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]:
+            self.server.execute(f"ALTER ROLE postgres SET {setting} = '1s'")
+        wire = self.server.stops(Wire(self.server.server.url))
+        wire.hold(b"SELECT id, type")
+        self.sidecar.configure(**{"postgres.url": wire.url})
+        self.sidecar.start()
+        wait_until(wire.held.is_set, "it to read", context=self.sidecar.log_tail)
+        locker = psycopg2.connect(self.server.server.url, options="-c idle_in_transaction_session_timeout=0")
+        locker.cursor().execute("LOCK TABLE operations")
+        wire.go_on()
+        waits = "SELECT extract(epoch FROM now() - query_start) > 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'SELECT id, type%'"
+        wait_until(lambda: self.server.execute(waits), "the reader to wait", context=self.sidecar.log_tail)
+        wait_until(lambda: self.server.execute(waits) == [(True,)], "a while", context=self.sidecar.log_tail)
+        locker.close()
+        self.wait_for("missed-10")
+        self.assertEqual(len(self.consumer.gaps), 1)
+
     def test_S26_role_that_may_no_longer(self):
         self.server = self.rig()
         self.server.execute("CREATE ROLE streamer LOGIN REPLICATION IN ROLE pg_read_all_data")
         self.server.sidecar("schema").start_ready().terminate()
         url = self.server.server.url.replace("postgres@", "streamer@")
         self.sidecar = self.server.sidecar(**{"postgres.url": url}).start_ready()
+        wait_until(lambda: self.server.slot_fact(self.sidecar.slot, "active"), "the stream", context=self.sidecar.log_tail)
         self.server.execute("ALTER ROLE streamer NOREPLICATION")
         self.server.execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", self.sidecar.slot)
         self.assert_retries(self.sidecar, "replication role|WAL sender", "ALTER ROLE role_name REPLICATION")
@@ -195,6 +293,28 @@ class Faults(Case):
         self.assert_delivers(self.server, self.sidecar, ["meanwhile"])
 
     # ---- what is written ----
+
+    def test_S16_no_room_for_what_the_server_spills(self):
+        """A full disk of its own for the spilled transactions."""
+        libc = ctypes.CDLL(None)
+        if os.geteuid() != 0 or libc.unshare(0x20000) != 0:  # CLONE_NEWNS
+            self.skipTest("only root may mount")
+        if subprocess.run(["mount", "--make-rprivate", "/"], check=False, capture_output=True).returncode != 0:
+            self.skipTest("what is mounted in a chroot might be seen outside")
+        self.server = self.rig(settings={"logical_decoding_work_mem": "'64kB'"})
+        spill = os.path.join(self.server.server.data, "pg_replslot")
+        self.server.server.stop()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=4m,mode=700,uid={os.stat(spill).st_uid}", "none", spill], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", spill], check=True)
+        self.server.server.start()
+        self.sidecar = self.server.sidecar().start_ready()
+        self.consumer = self.server.stops(Consumer(self.sidecar.feed).start())
+        self.commit(self.server, "large", rows=30000)
+        self.assert_retries(self.sidecar, "No space left", "free space on the disk of the database server")
+        subprocess.run(["mount", "-o", "remount,size=200m", spill], check=True)
+        self.commit(self.server, "after")
+        self.wait_for("after-10")
+        self.assert_whole()
 
     def test_S17_twenty_thousand_subtransactions(self):
         self.begin()

@@ -11,7 +11,9 @@ repeat what was read before: such transactions end at or before the last one kno
 over.
 """
 
+import contextlib
 import re
+import sys
 import time
 
 import psycopg2
@@ -21,7 +23,9 @@ from waiting import PATIENCE
 
 SLOT = "oracle"
 BATCH = 20_000  # lines a read, rounded up to whole transactions
-INSERT = re.compile(r"table \S+\.operations: INSERT: id\[text\]:'((?:[^']|'')*)'", re.DOTALL)
+TEXT = r"'((?:[^']|'')*)'"
+INSERT = re.compile(rf"table \S+\.operations: INSERT: id\[text\]:{TEXT}"
+                    rf"(?: type\[[^]]*\]:{TEXT} collection\[[^]]*\]:{TEXT})?", re.DOTALL)
 
 
 def lsn_number(text):
@@ -54,11 +58,18 @@ class Oracle:
                     raise
                 time.sleep(0.2)
 
+    def read_some(self):
+        """A part of it, so that little is left to read under load; the server may be away."""
+        with contextlib.suppress(psycopg2.OperationalError):
+            self._read_batch()
+
     def ids(self):
         return [id for transaction in self.transactions for id in transaction.ids]
 
     def _read_batch(self):
-        """Looks first and lets go afterwards: what is lost with the connection is read again."""
+        """Looks first and lets go afterwards: what is lost with the connection is read again.
+        Only the end of a transaction is a place to go on from: whoever advances to a message, such
+        as the sidecar's heartbeats, is shown it again for ever."""
         rows = self._ask(
             (
                 "SELECT lsn::text, data FROM pg_logical_slot_peek_changes(%s, NULL, %s,"
@@ -67,25 +78,27 @@ class Oracle:
             self.slot,
             BATCH,
         )
-        if not rows:
+        commits = [lsn for lsn, data in rows if data.startswith("COMMIT ")]
+        if not commits:
             return False
         self._take(rows)
-        self._ask("SELECT pg_replication_slot_advance(%s, %s::pg_lsn)", self.slot, rows[-1][0])
+        self._ask("SELECT pg_replication_slot_advance(%s, %s::pg_lsn)", self.slot, commits[-1])
         return True
 
     def _take(self, rows):
-        ids = []
+        ids, collections = [], []
         known = self.transactions[-1].end if self.transactions else 0
         for lsn, data in rows:
             if data.startswith("BEGIN "):
-                ids = []
+                ids, collections = [], []
             elif data.startswith("COMMIT "):
                 end = lsn_number(lsn)
                 if ids and end > known:
                     known = end
-                    self.transactions.append(Transaction(int(data.split()[1]), end, ids))
+                    self.transactions.append(Transaction(int(data.split()[1]), end, ids, collections))
             elif match := INSERT.match(data):
                 ids.append(match[1].replace("''", "'"))
+                collections.append(sys.intern((match[3] or "").replace("''", "'")))
 
     def _ask(self, sql, *parameters):
         connection = psycopg2.connect(self.url, connect_timeout=10)

@@ -41,8 +41,8 @@ class Poison(Case):
         connection.close()
         self.commit(self.server, "after")
 
-    def wait_stuck(self):
-        wait_until(lambda: '"state": "stuck"' in self.sidecar.get("/status")[1], "state stuck", context=self.sidecar.log_tail)
+    def wait_stuck(self, **patience):
+        wait_until(lambda: '"state": "stuck"' in self.sidecar.get("/status")[1], "state stuck", context=self.sidecar.log_tail, **patience)
         sentence = self.sidecar.status()["last_error"]
         return re.search(r"commits at ([0-9A-F]+/[0-9A-F]+) cannot be read.*syncflow-sidecar skip \1 --config", sentence)[1]
 
@@ -92,6 +92,21 @@ class Poison(Case):
 
     def test_D9_column_was_away_pgoutput(self):
         self.try_plugin("pgoutput")
+
+    def test_D9_row_that_the_server_cannot_send(self):
+        """A control character takes six bytes of JSON: more than the gigabyte that PostgreSQL can put together."""
+        self.begin(**{"notify.mode": "off"})
+        connection = self.server.connect()
+        with connection.cursor() as cursor:
+            cursor.execute(INSERT.replace("'x'", "E'\\x01'"), ("poison", 180_000_000, 1))
+        connection.close()
+        self.commit(self.server, "after")
+        lsn = self.wait_stuck(seconds=600)  # each attempt makes the server write a gigabyte
+        self.sidecar.wait_log("string buffer|memory alloc")
+        self.assertEqual(self.skip(lsn).returncode, 0)
+        self.wait_for("after-10")
+        self.assertEqual(json.loads(self.consumer.gaps[0])["code"], "transaction_skipped")
+        self.assertFalse(self.consumer.has("poison-1"))
 
     def test_D9_killed_after_the_wish(self):
         """Asked while nobody runs, and again killed as soon as it is done: the gap stands once."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -9,7 +10,7 @@ import psycopg2
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from postgres import PrivatePostgres  # noqa: E402
-from sidecar import Sidecar  # noqa: E402
+from sidecar import Sidecar, default_program  # noqa: E402
 from waiting import undisturbed, wait_until  # noqa: E402
 
 
@@ -76,6 +77,12 @@ class Rig:
                 return cursor.fetchall() if cursor.description else None
         finally:
             connection.close()
+
+    def stored_long_ago(self):
+        """Before a sidecar starts: what the tests store from now on counts as stored long ago, so that it is old enough to go."""
+        environment = {**os.environ, "DATABASE_URL": self.server.url}
+        subprocess.run([self.program or default_program(), "init"], env=environment, check=True, capture_output=True, timeout=120)
+        self.execute("ALTER TABLE operations ALTER received_at SET DEFAULT localtimestamp - interval '400 days'")
 
     def slot_fact(self, slot, column):
         rows = self.execute(f"SELECT {column} FROM pg_replication_slots WHERE slot_name = %s", slot)

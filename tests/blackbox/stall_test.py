@@ -5,7 +5,9 @@ import unittest
 
 from case import Case
 from consumer import Consumer
+from restore import restored
 from waiting import wait_until
+from wire import Wire
 
 
 class Stall(Case):
@@ -55,6 +57,33 @@ class Stall(Case):
         position = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
         self.commit(self.server, "meanwhile")
         self.wait_for("meanwhile-10")
+        updates = 'syncflow_source_feedback_total{cause="timer"}'
+        before = self.sidecar.metrics()[updates]
+        wait_until(lambda: self.sidecar.metrics()[updates] >= before + 4, "status updates", context=self.sidecar.log_tail)
+        self.assertTrue(self.server.slot_fact(self.sidecar.slot, f"confirmed_flush_lsn <= '{position}'"))
+        self.go_on()
+        wait_until(lambda: self.server.slot_fact(self.sidecar.slot, f"confirmed_flush_lsn > '{position}'"), "the confirmation")
+
+    def test_P7_server_that_lost_nothing_of_ours(self):
+        """Restored, it has no operation less than the journal, which recorded positions beyond; what it writes anew
+        below them is confirmed only when it is on disk."""
+        self.begin(settings={"wal_sender_timeout": "'2s'"})
+        with restored(self.server):
+            self.server.execute("CREATE TABLE noise AS SELECT repeat('x', 1000) FROM generate_series(1, 40000)")
+            end = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
+            wait_until(lambda: self.server.slot_fact(self.sidecar.slot, f"confirmed_flush_lsn >= '{end}'"), "the positions to be recorded")
+            self.sidecar.terminate()
+        position = self.server.execute("SELECT pg_current_wal_lsn()")[0][0]
+        self.commit(self.server, "anew")
+        self.server.execute("CREATE TABLE noise AS SELECT repeat('x', 1000) FROM generate_series(1, 60000)")
+        wire = self.server.stops(Wire(self.server.server.url))
+        wire.hold(b"START_REPLICATION")
+        self.sidecar.configure(**{"postgres.url": wire.url})
+        self.sidecar.start(self.prefix)
+        wait_until(wire.held.is_set, "the stream to begin", context=self.sidecar.log_tail)
+        self.hang("sync")
+        wire.go_on()
+        self.wait_for("anew-10")
         updates = 'syncflow_source_feedback_total{cause="timer"}'
         before = self.sidecar.metrics()[updates]
         wait_until(lambda: self.sidecar.metrics()[updates] >= before + 4, "status updates", context=self.sidecar.log_tail)

@@ -1,9 +1,9 @@
 """Waiting with a generous deadline and a useful last word, and leaving nothing behind."""
 
 import contextlib
+import faulthandler
 import os
 import signal
-import sys
 import time
 
 PATIENCE = int(os.environ.get("SYNCFLOW_PATIENCE", "120"))  # seconds; a deadline for hangs, not a measure of speed
@@ -26,10 +26,13 @@ def wait_until(condition, what, seconds=PATIENCE, context=lambda: "", every=0.05
 
 
 def end_on_signals():
-    """Ctrl-C, SIGTERM and a closed terminal unwind the stack, so that every `with` cleans up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C, SIGTERM and a closed terminal unwind the stack, so that every `with` cleans up. Before
+    the runner ends a test that hangs, every thread says where it stands."""
+    if "SYNCFLOW_DEADLINE" in os.environ:
+        faulthandler.dump_traceback_later(int(os.environ["SYNCFLOW_DEADLINE"]))
+    # Not SystemExit, which unittest takes for one test's failure before it runs the next.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

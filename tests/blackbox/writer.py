@@ -7,6 +7,7 @@ connection lost during COMMIT leaves the outcome unknown until Writers.resolve()
 table.
 """
 
+import contextlib
 import json
 import random
 import threading
@@ -19,6 +20,10 @@ INSERT = (
     " vector_clock) VALUES "
 )
 ROW = "(%s, %s, %s, %s, %s, %s, %s, %s)"
+LEDGER = (
+    "INSERT INTO documents (id, collection, data, vector_clock, updated_at) VALUES (%s, 'ledger', %s, '{}', 1)"
+    " ON CONFLICT (collection, id) DO UPDATE SET data = excluded.data"
+)
 ODD_TEXTS = [
     "",
     "plain",
@@ -37,10 +42,28 @@ COMMITTED, ABORTED, UNKNOWN = "committed", "aborted", "unknown"
 
 
 class Writers:
-    """`rest`: seconds of pause between transactions; `limit`: operations after which it ends."""
+    """`rest`: seconds of pause between transactions; `limit`: operations after which it ends; `huge`: rows that a
+    transaction in a hundred may have; `ledger`: each transaction writes into the document of its writer how far it has
+    counted, so that a snapshot of the documents tells which operations it holds; `hurried`: while it is false they rest
+    twenty times as long."""
 
-    def __init__(self, url, seed, threads=4, rows_max=40, rest=0.003, limit=None, prefix="op"):
+    def __init__(
+        self,
+        url,
+        seed,
+        threads=4,
+        rows_max=40,
+        rest=0.003,
+        limit=None,
+        prefix="op",
+        huge=0,
+        ledger=False,
+        hurried=lambda: True,
+    ):
         self.url = url
+        self.huge = huge
+        self.ledger = ledger
+        self.hurried = hurried
         self.limit = limit
         self.outcomes = {}  # operation id -> outcome; each id is written by one thread
         self.stopping = threading.Event()
@@ -79,24 +102,38 @@ class Writers:
         """Their ids. After resolve()."""
         return [id for id, outcome in self.outcomes.items() if outcome == COMMITTED]
 
-    def resolve(self):
-        """Looks up what the clients could not know. After stop()."""
+    @contextlib.contextmanager
+    def paused(self):
+        """None of them is inside a transaction."""
+        with contextlib.ExitStack() as held:
+            for writer in self.writers:
+                held.enter_context(writer.turn)
+            yield
+
+    def resolve(self, found=None):
+        """Looks up what the clients could not know, in the table or in `found`. After stop()."""
         if self.crash:
             raise self.crash
         unknown = [id for id, outcome in self.outcomes.items() if outcome == UNKNOWN]
-        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM operations WHERE id = ANY(%s)", (unknown,))
-            found = {row[0] for row in cursor}
-        connection.close()
+        if found is None:
+            found = self._in_table(unknown)
         for id in unknown:
             self.outcomes[id] = COMMITTED if id in found else ABORTED
         return len(unknown)
 
+    def _in_table(self, unknown):
+        with psycopg2.connect(self.url) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT id FROM operations WHERE id = ANY(%s)", (unknown,))
+            found = {row[0] for row in cursor}
+        connection.close()
+        return found
+
     def _run(self, writer, rest):
         try:
             while not self._done():
-                writer.write()
-                self.stopping.wait(rest)
+                with writer.turn:
+                    writer.write()
+                self.stopping.wait(rest if self.hurried() else 20 * rest)
         except (
             Exception
         ) as error:  # shown by resolve(): a silent thread would look like a quiet table
@@ -119,6 +156,7 @@ class Writer:
         self.count = 0
         self.committed = 0
         self.connection = None
+        self.turn = threading.Lock()  # held during a transaction
         self.kinds = {
             self._one: 50,
             self._many: 20,
@@ -128,6 +166,8 @@ class Writer:
             self._long: 4,
             self._mixed: 5,
         }
+        if book.huge:
+            self.kinds[self._huge] = 1
 
     def write(self):
         """One transaction, whatever happens to the connection."""
@@ -138,6 +178,8 @@ class Writer:
         (kind,) = self.chance.choices(list(self.kinds), self.kinds.values())
         try:
             commits = kind(ids)
+            if self.book.ledger:
+                self._execute(LEDGER, self.prefix, json.dumps(self.count))
             outcome = UNKNOWN if commits else ABORTED
             self.connection.commit() if commits else self.connection.rollback()
             outcome = COMMITTED if commits else ABORTED
@@ -199,6 +241,11 @@ class Writer:
         self._insert(ids, self.chance.randint(1, 5))
         self.book.stopping.wait(self.chance.uniform(0.05, 0.4))
         self._insert(ids, self.chance.randint(1, 5))
+        return True
+
+    def _huge(self, ids):
+        """As often of ten rows to a hundred as of a hundred to a thousand."""
+        self._insert(ids, int(self.book.huge ** self.chance.random()))
         return True
 
     def _mixed(self, ids):

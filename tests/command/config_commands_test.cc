@@ -87,7 +87,7 @@ TEST_F(ConfigCommands, PrintedSettingsHideThePassword) {
 TEST_F(ConfigCommands, DefaultsNeedNoFile) {
   path_ = "no such file";
   EXPECT_EQ(Print(true), 0);
-  EXPECT_THAT(out_, EndsWith("format: text  # default\n"));
+  EXPECT_THAT(out_, EndsWith("jobs: []  # default\n"));
 }
 
 TEST_F(ConfigCommands, UnknownVariableIsAWarning) {

@@ -1,91 +1,48 @@
 // `tail` against a feed whose every word is scripted by the test.
 #include "sidecar/command/tail.h"
 
-#include <arpa/inet.h>
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-#include <fcntl.h>
 
 #include <atomic>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
+#include "tests/client/peer.h"
+
 namespace syncflow::command {
 namespace {
 
+using client::ChangeLine;
+using client::Peer;
 using nlohmann::json;
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 
-std::string ChangeLine(const std::string& cursor, const std::string& id = "op") {
-  return R"({"type":"change","cursor":")" + cursor + R"(","op":{"id":")" + id + "\"}}";
-}
-
-// One connection, seen from the server.
-class Peer {
- public:
-  explicit Peer(int fd) : fd_(fd) {}
-  ~Peer() { close(fd_); }
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-
-  std::string ReadLine() {
-    std::string line;
-    for (char c; read(fd_, &c, 1) == 1 && c != '\n';) line.push_back(c);
-    return line;
-  }
-  void Send(const std::string& line) { SendBytes(line + "\n"); }
-  void SendBytes(const std::string& bytes) { send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
-  // Reads the client's hello and answers it.
-  json Greet(const std::string& start = "", double heartbeat = 300) {
-    json hello = json::parse(ReadLine());
-    json answer = {{"type", "hello"}, {"request", hello["request"]}, {"heartbeat", heartbeat}};
-    if (!start.empty()) answer["start"] = start;
-    Send(answer.dump());
-    return hello;
-  }
-  bool SeesTheEnd() {
-    char c;
-    return read(fd_, &c, 1) <= 0;
-  }
-
- private:
-  int fd_;
-};
-
 class Tailed : public ::testing::Test {
  protected:
-  Tailed() : listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
-    listen(listener_, 16);
-    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+  Tailed() {
     EXPECT_EQ(pipe2(out_, O_CLOEXEC), 0);
     EXPECT_EQ(pipe2(err_, O_CLOEXEC), 0);
-    options_.address = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    options_.feed.address = listener_.address();
     options_.out = out_[1];
     options_.err = err_[1];
-    options_.backoff_min = milliseconds(2);
-    options_.backoff_max = milliseconds(50);
+    options_.feed.backoff_min = milliseconds(2);
+    options_.feed.backoff_max = milliseconds(50);
   }
   ~Tailed() override {
     if (thread_.joinable()) Interrupt();
-    for (int fd : {listener_, out_[0], out_[1], err_[0], err_[1]}) close(fd);
+    for (int fd : {out_[0], out_[1], err_[0], err_[1]}) close(fd);
   }
 
   void Start() {
     thread_ = std::thread([this] { exit_code_ = Tail(options_); });
   }
-  Peer Accept() { return Peer(accept(listener_, nullptr, nullptr)); }
+  Peer Accept() { return listener_.Accept(); }
   int Wait() {
     thread_.join();
     return exit_code_;
@@ -107,7 +64,7 @@ class Tailed : public ::testing::Test {
   }
 
   TailOptions options_;
-  int listener_;
+  client::Listener listener_;
   int out_[2];
   int err_[2];
   std::thread thread_;
@@ -115,8 +72,8 @@ class Tailed : public ::testing::Test {
 };
 
 TEST_F(Tailed, HelloCarriesWhatWasAsked) {
-  options_.from = "earliest";
-  options_.collections = {"todos", "n\"otes"};
+  options_.feed.from = "earliest";
+  options_.feed.collections = {"todos", "n\"otes"};
   Start();
   Peer peer = Accept();
   std::string line = peer.ReadLine();
@@ -129,7 +86,7 @@ TEST_F(Tailed, HelloCarriesWhatWasAsked) {
 }
 
 TEST_F(Tailed, NamedSaysNothingOfFromAndAcknowledgesWhatWasPrinted) {
-  options_.name = "billing";
+  options_.feed.name = "billing";
   Start();
   {
     Peer peer = Accept();
@@ -150,7 +107,7 @@ TEST_F(Tailed, NamedSaysNothingOfFromAndAcknowledgesWhatWasPrinted) {
 }
 
 TEST_F(Tailed, NamedThatIsTakenOverEnds) {
-  options_.name = "billing";
+  options_.feed.name = "billing";
   Start();
   Peer peer = Accept();
   peer.Greet();
@@ -255,7 +212,7 @@ TEST_F(Tailed, SilenceBeyondTheHeartbeatMeansReconnect) {
 }
 
 TEST_F(Tailed, ServerThatNeverGreetsIsLeft) {
-  options_.hello_timeout = milliseconds(20);
+  options_.feed.hello_timeout = milliseconds(20);
   Start();
   Peer dead = Accept();
   Peer next = Accept();
@@ -263,8 +220,7 @@ TEST_F(Tailed, ServerThatNeverGreetsIsLeft) {
 }
 
 TEST_F(Tailed, ServerThatIsNotThereIsTriedAgain) {
-  int port_holder = listener_;
-  shutdown(port_holder, SHUT_RDWR);
+  listener_.Shut();
   Start();
   EXPECT_THAT(ErrLine(), HasSubstr("cannot connect to 127.0.0.1:"));
   EXPECT_THAT(ErrLine(), HasSubstr("cannot connect to 127.0.0.1:"));
@@ -379,7 +335,7 @@ TEST_F(Tailed, InterruptEndsWithZero) {
 }
 
 TEST_F(Tailed, InterruptEndsTheWaitBetweenTwoTries) {
-  options_.backoff_min = options_.backoff_max = std::chrono::hours(1);
+  options_.feed.backoff_min = options_.feed.backoff_max = std::chrono::hours(1);
   Start();
   Accept();
   EXPECT_THAT(ErrLine(), HasSubstr("reconnecting"));
@@ -412,7 +368,7 @@ TEST_F(Tailed, FullPipeLosesNothing) {
 
 TEST(TailAddress, ThatIsNoneIsAUsageError) {
   TailOptions options;
-  options.address = "nowhere";
+  options.feed.address = "nowhere";
   options.err = open("/dev/null", O_WRONLY | O_CLOEXEC);
   EXPECT_EQ(Tail(options), 2);
   close(options.err);

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cctype>
 #include <fstream>
 #include <map>
@@ -35,8 +36,10 @@ class Comments {
 
   // True when the line was a comment.
   bool Take(const std::string& line) {
-    if (!line.starts_with(mark_)) return false;
-    words_ += (words_.empty() ? "" : " ") + line.substr(mark_.size());
+    size_t begin = line.find_first_not_of(' ');
+    if (begin == 0 || begin == line.npos || line.compare(begin, mark_.size(), mark_) != 0)
+      return false;
+    words_ += (words_.empty() ? "" : " ") + line.substr(begin + mark_.size());
     return true;
   }
   void Enter(std::string section) {
@@ -55,9 +58,25 @@ class Comments {
   std::map<std::string, std::string> of_setting_;
 };
 
+// SyncApi is sync_api, FeedTls is feed.tls.
+std::string SectionOf(const std::string& type) {
+  std::string snake;
+  for (char c : type) {
+    auto letter = static_cast<unsigned char>(c);
+    if (std::isupper(letter) && !snake.empty()) snake += '_';
+    snake += static_cast<char>(std::tolower(letter));
+  }
+  for (const Option& option : Options()) {
+    std::string section = option.section;
+    std::ranges::replace(section, '.', '_');
+    if (section == snake) return option.section;
+  }
+  return snake;
+}
+
 // `struct Feed {` and `  uint64_t line_max = 8ull << 20;`
 Comments CommentsOfHeader() {
-  Comments comments("  // ");
+  Comments comments("// ");
   for (const std::string& line : LinesOf("settings.h")) {
     if (comments.Take(line)) continue;
     std::istringstream in(line);
@@ -65,8 +84,7 @@ Comments CommentsOfHeader() {
     std::string name;
     in >> type >> name;
     if (type == "struct") {
-      name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
-      comments.Enter(name);
+      comments.Enter(SectionOf(name));
     } else if (line.starts_with("  ")) {
       comments.Name(name.substr(0, name.find_first_of("{;")));
     }
@@ -74,13 +92,22 @@ Comments CommentsOfHeader() {
   return comments;
 }
 
-// `feed:` and `  line_max: 8MiB`
+// `feed:` and `  line_max: 8MiB`, `  tls:` and `    key: ""`
 Comments CommentsOfExample() {
-  Comments comments("  # ");
+  Comments comments("# ");
+  std::string section;
   for (const std::string& line : LinesOf("sidecar.example.yaml")) {
     if (comments.Take(line)) continue;
-    if (line.ends_with(':')) comments.Enter(line.substr(0, line.size() - 1));
-    if (line.starts_with("  ")) comments.Name(line.substr(2, line.find(':') - 2));
+    size_t begin = line.find_first_not_of(' ');
+    if (begin == line.npos) continue;
+    std::string key = line.substr(begin, line.find(':') - begin);
+    if (!line.ends_with(':')) {
+      comments.Name(key);
+    } else if (begin == 0) {
+      comments.Enter(section = key);
+    } else {
+      comments.Enter(section + "." + key);
+    }
   }
   return comments;
 }
@@ -102,6 +129,54 @@ TEST(Example, SaysWhatTheHeaderSays) {
     EXPECT_NE(header.Of(option.name()), "") << option.name();
     EXPECT_EQ(example.Of(option.name()), header.Of(option.name())) << option.name();
   }
+}
+
+// The commented job, as it would stand in a file.
+std::string JobOfExample() {
+  std::string job;
+  bool inside = false;
+  for (const std::string& line : LinesOf("sidecar.example.yaml")) {
+    inside = inside ? line.starts_with("  #") : line == "  # jobs:";
+    if (inside) job += "  " + line.substr(4) + "\n";
+  }
+  return job;
+}
+
+Comments CommentsOfJob() {
+  Comments comments("# ");
+  comments.Enter("compaction_job");
+  std::istringstream in(JobOfExample());
+  for (std::string line; std::getline(in, line);) {
+    line.erase(0, line.find_first_not_of(' '));
+    if (line.starts_with("# every:") || line.starts_with("- ")) line.erase(0, 2);
+    if (!comments.Take(line)) comments.Name(line.substr(0, line.find(':')));
+  }
+  return comments;
+}
+
+TEST(Example, JobHasTheDefaults) {
+  Loaded loaded =
+      LoadText("version: 1\npostgres: {url: x}\ncompaction:\n" + JobOfExample(), "f", {});
+  ASSERT_EQ(Joined(loaded.violations), "");
+  ASSERT_EQ(loaded.settings.compaction.jobs.size(), 1u);
+  CompactionJob job = loaded.settings.compaction.jobs[0];
+  job.name = job.schedule = "";
+  job.older_than = std::nullopt;
+  for (const JobOption& option : JobOptions())
+    EXPECT_EQ(option.get(job), option.get(CompactionJob{})) << option.key;
+}
+
+TEST(Example, JobSaysWhatTheHeaderSays) {
+  Comments header = CommentsOfHeader();
+  Comments example = CommentsOfJob();
+  std::vector<std::string> keys = {kCollections};
+  for (const JobOption& option : JobOptions()) keys.push_back(option.key);
+  for (const std::string& key : keys) {
+    EXPECT_NE(header.Of("compaction_job." + key), "") << key;
+    EXPECT_EQ(example.Of("compaction_job." + key), header.Of("compactionJob." + key)) << key;
+  }
+  EXPECT_NE(header.Of("compaction.jobs"), "");
+  EXPECT_EQ(CommentsOfExample().Of("compaction.jobs"), header.Of("compaction.jobs"));
 }
 
 TEST(Example, NeedsOnlyItsOneVariable) {

@@ -20,6 +20,12 @@ TEST(Printed, NamesEachOrigin) {
   EXPECT_THAT(printed, HasSubstr("  connections_max: 20000  # default\n"));
 }
 
+TEST(Printed, SectionWithinASection) {
+  EXPECT_THAT(
+      Print(LoadGood("feed: {tls: {certificate: /c, key: /k}}\n")),
+      HasSubstr("  tokens_file: \"\"  # default\n  tls:\n    certificate: \"/c\"  # file\n"));
+}
+
 TEST(Printed, DefaultsAreThoseOfTheSettings) {
   Loaded loaded = LoadText(Defaults(), "f.yaml", {{"SYNCFLOW_POSTGRES_URL", "x"}});
   EXPECT_EQ(Joined(loaded.violations), "");
@@ -35,6 +41,7 @@ postgres:
   password_file: "/run/secrets/a \"b\" \\ $${x} 'c' # d: e"
   schema: "täglich: [x]"
   initialize: false
+  pool_max: 3
 replication:
   slot: "null"
   plugin: pgoutput
@@ -56,8 +63,29 @@ feed:
   line_max: 4097
   allow_anonymous: true
   tokens_file: /etc/tokens
-http: {listen: ""}
+  tls: {certificate: /etc/tls.crt, key: /etc/tls.key, client_ca: /etc/ca.crt}
+http: {listen: "", token_file: /run/token}
+sync_api: {listen: "0.0.0.0:3000", allow_anonymous: true}
 notify: {mode: off, watch: false}
+compaction:
+  jobs:
+    - name: all.of-it_1
+      schedule: "*/5 0-6 * * MON-FRI"
+      timezone: Europe/Berlin
+      jitter: 90s
+      catch_up: false
+      older_than: 36h
+      collections: {"a \"b\" \\ ${x} 'c' # d: e": 7d, "audit": never, "~": 1ms}
+      keep_last: 2
+      batch_rows: 100
+      pause: 0ms
+      lock_timeout: 10ms
+      statement_timeout: 1m
+      share_max: 0.3333333333
+      max_duration: 10m
+      dry_run: true
+      vacuum: true
+    - {name: b, every: 90m, older_than: never, collections: {täglich: 5d}}
 log: {level: error, format: json}
 )";
 
@@ -74,6 +102,11 @@ TEST(Printed, EverySettingOfThatTestIsNoDefault) {
   Settings set = LoadText(kEverything, "f.yaml", {}).settings;
   for (const Option& option : Options()) {
     EXPECT_NE(option.get(set), option.get(Settings{})) << option.name();
+  }
+  ASSERT_EQ(set.compaction.jobs.size(), 2u);
+  for (const JobOption& option : JobOptions()) {
+    const CompactionJob& job = set.compaction.jobs[option.key == "every" ? 1 : 0];
+    EXPECT_NE(option.get(job), option.get(CompactionJob{})) << option.key;
   }
 }
 

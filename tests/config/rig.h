@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "config/job_options.h"
 #include "config/load.h"
 #include "config/options.h"
 
@@ -25,6 +26,10 @@ inline std::vector<std::string> ViolationsOf(const std::string& text,
 inline std::vector<std::string> TextsOf(const Settings& settings) {
   std::vector<std::string> out = {settings.postgres.url.Reveal()};
   for (const Option& option : Options()) out.push_back(option.name() + "=" + option.get(settings));
+  for (const CompactionJob& job : settings.compaction.jobs) {
+    for (const JobOption& option : JobOptions()) out.push_back(option.key + "=" + option.get(job));
+    for (const auto& [name, age] : job.collections) out.push_back(name + "=" + AgeText(age));
+  }
   return out;
 }
 

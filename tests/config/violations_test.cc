@@ -108,6 +108,16 @@ const std::vector<Mistake> kMore = {
     {"feed:\n  listen: example.org:7433\n", "5:11", "an address like"},
     {"feed:\n  listen: 0.0.0.0:7433\n", "5:11", "allow_anonymous: true"},
     {"feed:\n  listen: '[::]:7433'\n  allow_anonymous: false\n", "5:11", "give feed.tokens_file"},
+    {"feed:\n  tls:\n    certificate: c\n", "6:18", "feed.tls.key is missing"},
+    {"feed:\n  tls:\n    key: k\n", "6:10", "feed.tls.certificate is missing"},
+    {"feed:\n  tls:\n    client_ca: a\n", "6:16", "which needs TLS"},
+    {"feed:\n  tls:\n    cert: c\n", "6:5", "unknown key 'feed.tls.cert'"},
+    {"feed:\n  tsl: {}\n", "5:3", "did you mean 'tls'?"},
+    {"feed:\n  tls: c\n", "5:8", "'feed.tls' must be a map of settings"},
+    {"feed.tls:\n  key: k\n", "4:1", "unknown section"},
+    {"tls:\n  key: k\n", "4:1", "unknown section 'tls'"},
+    {"sync_api:\n  listen: 0.0.0.0:3000\n", "5:11", "sync_api.allow_anonymous: true"},
+    {"sync_api:\n  listen: 3000\n", "5:11", "or empty"},
     {"feed:\n  hello_timeout: 9ms\n", "5:18", "from 10ms to 1m"},
     {"feed:\n  hello_timeout: 0.25s\n", "5:18", "a duration like"},
     {"feed:\n  heartbeat: 0s\n", "5:14", "from 1s to 5m"},
@@ -249,7 +259,9 @@ TEST(Limits, OfValuesAreIncluded) {
         "feed: {hello_timeout: 1m, heartbeat: 300s, connections_max: 1000000, line_max: 1GiB}",
         "replication: {slot: a}", "replication: {slot: 0_z}", "http: {listen: ''}", "http: {}",
         "http:", "feed: {listen: '0.0.0.0:1', allow_anonymous: true}",
-        "feed: {listen: '0.0.0.0:1', tokens_file: t}", "notify: {mode: off}"})
+        "feed: {listen: '0.0.0.0:1', tokens_file: t}",
+        "feed: {listen: '0.0.0.0:1', tls: {certificate: c, key: k, client_ca: a}}", "feed: {tls: }",
+        "notify: {mode: off}"})
     EXPECT_EQ(Joined(LoadGood(text).violations), "") << text;
 }
 

@@ -55,6 +55,15 @@ TEST(Filter, PassesGapsAndWhatMightBeAnybodys) {
   EXPECT_FALSE(filter.Passes(LineOf("", 8)));
 }
 
+TEST(Filter, TakesNoDataForWhatWasLeftOut) {
+  replication::Change change;
+  change.operation = {"op", "insert", "",    "doc", R"({"a":1,"omitted":{"collection":1}})",
+                      1,    "c",      false, "{}"};
+  Encoder encoder(journal::Epoch{1}, 1 << 20);
+  encoder.Encode(change);
+  EXPECT_FALSE(Filter({"todos"}).Passes(encoder.Finish(true)));
+}
+
 TEST(Page, HoldsWhatPassesAndWhereItStood) {
   std::string first = LineOf("a", 8), second = LineOf("b", 16), third = LineOf("a", 24),
               fourth = LineOf("b", 32);

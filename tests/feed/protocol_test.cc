@@ -1,5 +1,6 @@
 #include "sidecar/feed/protocol.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <random>
@@ -8,6 +9,8 @@ namespace syncflow::feed {
 namespace {
 
 using replication::Lsn;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string CodeOf(const std::string& line) {
   Command command = ParseCommand(line);
@@ -48,6 +51,8 @@ TEST(ParseCommand, RefusalsCarryTheProtocolsCodes) {
   EXPECT_EQ(CodeOf("\xEF\xBB\xBF\xFF"), "bad_json");
   EXPECT_EQ(CodeOf("{\"type\":\"\xFF\"}"), "bad_json");
   EXPECT_EQ(CodeOf(std::string("{\"type\":\"a\0b\"}", 14)), "bad_json");
+  EXPECT_EQ(CodeOf(std::string("{\"type\":\"ping\"}\0", 16)), "bad_json");
+  EXPECT_EQ(CodeOf(std::string("{\"type\":\"ping\"}\0{}", 18)), "bad_json");
   EXPECT_EQ(CodeOf(std::string(4000, '[')), "bad_json");
   EXPECT_EQ(CodeOf(std::string(100, '[') + std::string(100, ']')), "bad_json");
   EXPECT_EQ(CodeOf("[]"), "bad_hello");
@@ -67,8 +72,18 @@ TEST(ParseCommand, RefusalsCarryTheProtocolsCodes) {
   EXPECT_EQ(CodeOf(R"({"type":"ack","cursor":"x"})"), "bad_ack");
 }
 
-TEST(ParseCommand, WhatIsNotOfferedIsRefusedNotIgnored) {
-  EXPECT_EQ(CodeOf(R"({"type":"hello","version":1,"from":"snapshot"})"), "bad_hello");
+TEST(ParseCommand, SnapshotAndWhereItsDownloadBroke) {
+  auto hello = [](const std::string& more) {
+    return ParseCommand(R"({"type":"hello","version":1,"from":"snapshot")" + more + "}");
+  };
+  EXPECT_EQ(std::get<Hello>(hello("")).from, From::kSnapshot);
+  auto resumed = std::get<Hello>(hello(R"(,"snapshot":"s-1","number":7)"));
+  EXPECT_EQ(resumed.snapshot, "s-1");
+  EXPECT_EQ(resumed.number, 7u);
+  for (const char* wrong :
+       {R"(,"snapshot":5)", R"(,"snapshot":"s-1","number":-1)", R"(,"snapshot":"s-1","number":1.5)",
+        R"(,"snapshot":"s-1","number":"1")"})
+    EXPECT_EQ(std::get<Refusal>(hello(wrong)).code, "bad_hello") << wrong;
 }
 
 TEST(ParseCommand, NameAndWindow) {
@@ -159,12 +174,29 @@ TEST(ServerLines, AreTheProtocols) {
   hello.epoch = epoch;
   hello.heartbeat = std::chrono::seconds(15);
   hello.line_bytes_max = 8388608;
+  hello.start = journal::Position{};
   EXPECT_EQ(HelloLine(hello),
             "{\"type\":\"hello\",\"version\":1,\"request\":\"a1\",\"server\":\"syncflow-sidecar/"
             "0.1.0\",\"epoch\":\"9c41e07b\","
             "\"start\":\"9c41e07b.0000000000000000.0\",\"head\":\"9c41e07b.0000000000000000.0\","
             "\"earliest\":\"9c41e07b.0000000000000000.0\",\"heartbeat\":15,\"max_line_bytes\":"
             "8388608,\"mode\":\"negotiated\"}\n");
+  EXPECT_EQ(SnapshotBeginLine("s-1", cursor, {"todos"}),
+            "{\"type\":\"snapshot_begin\",\"snapshot\":\"s-1\",\"as_of\":"
+            "\"9c41e07b.0000000000000010.1\",\"collections\":[\"todos\"]}\n");
+  EXPECT_EQ(SnapshotEndLine("s-1", cursor, 3),
+            "{\"type\":\"snapshot_end\",\"snapshot\":\"s-1\",\"cursor\":"
+            "\"9c41e07b.0000000000000010.1\",\"documents\":3}\n");
+}
+
+// A client that keeps the cursor of whatever line it sees would keep one behind the documents that
+// it has not got yet.
+TEST(ServerLines, NoCursorStandsInFrontOfTheDocuments) {
+  ServerHello hello;
+  EXPECT_THAT(HelloLine(hello), Not(HasSubstr("\"start\"")));
+  journal::Cursor cursor{journal::Epoch{1}, {Lsn(0x10), 0}};
+  EXPECT_THAT(SnapshotBeginLine("s-1", cursor, {}), Not(HasSubstr("\"cursor\"")));
+  EXPECT_THAT(HeartbeatLine(std::nullopt, cursor, 0), Not(HasSubstr("\"cursor\"")));
 }
 
 }  // namespace

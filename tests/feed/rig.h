@@ -114,8 +114,8 @@ class FeedRig : public ::testing::Test {
     journal_->OnAnnounce([this] { feed_->Announce(); });
     feed_->Start();
   }
-  void Bind() {
-    epoch_ = journal_->Bind({"1", 1, "app", "public.operations", "slot"}, replication::Lsn(0x1000));
+  void Bind(uint64_t start = 0x1000) {
+    epoch_ = journal_->Bind({"1", 1, "app", "public.operations", "slot"}, replication::Lsn(start));
   }
   void Start() {
     StartUnbound();

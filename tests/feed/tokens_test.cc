@@ -139,6 +139,17 @@ TEST_F(Guarded, SlowHelloIsWaitedFor) {
   EXPECT_THAT(consumer.Line(), StartsWith(R"({"type":"hello")"));
 }
 
+TEST_F(Guarded, AskedBeforeThereIsAHistory) {
+  Write(LineFor("one", kAlpha, "*"));
+  StartUnbound();
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha"));
+  EXPECT_THAT(consumer.Line(), HasSubstr("upstream_down"));
+  Bind();
+  feed_->Announce();
+  EXPECT_THAT(consumer.Line(), StartsWith(R"({"type":"hello")"));
+}
+
 TEST_F(Guarded, EachHelloNeedsItsToken) {
   StartWith(LineFor("one", kAlpha, "*"));
   Consumer consumer(feed_->port());

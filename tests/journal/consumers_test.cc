@@ -6,13 +6,18 @@ namespace syncflow::journal {
 namespace {
 
 using std::chrono::hours;
+using std::chrono::microseconds;
 
 class ConsumersTest : public JournalRig {
  protected:
   static Cursor At(uint64_t commit, uint64_t index = 0, uint32_t epoch = 1) {
     return {Epoch{epoch}, {Lsn(commit), index}};
   }
-  Consumers Load() const { return Consumers(options_.directory); }
+  Consumers Load() const {
+    return Consumers(options_.directory, [this] { return steady_; });
+  }
+
+  microseconds steady_{0};
 };
 
 TEST_F(ConsumersTest, WhatWasSavedIsThereAgain) {
@@ -109,13 +114,53 @@ TEST_F(ConsumersTest, FileThatCannotBeUnderstoodIsToldNotIgnored) {
 
 TEST_F(ConsumersTest, SlowestOfThoseThatWereSeen) {
   Consumers consumers = Load();
-  EXPECT_EQ(consumers.Slowest(Epoch{1}, 0), std::nullopt);
+  auto slowest = [&](microseconds age) { return consumers.Slowest(Epoch{1}, age, 400); };
+  EXPECT_EQ(slowest(microseconds(1000)), std::nullopt);
   consumers.Move("old", At(8), 100);
+  steady_ = microseconds(200);
   consumers.Move("new", At(24), 300);
   consumers.Move("elsewhere", At(4, 0, 2), 300);
-  EXPECT_EQ(consumers.Slowest(Epoch{1}, 0), (Position{Lsn(8), 0}));
-  EXPECT_EQ(consumers.Slowest(Epoch{1}, 101), (Position{Lsn(24), 0}));
-  EXPECT_EQ(consumers.Slowest(Epoch{1}, 301), std::nullopt);
+  steady_ = microseconds(300);
+  EXPECT_EQ(slowest(microseconds(300)), (Position{Lsn(8), 0}));
+  EXPECT_EQ(slowest(microseconds(299)), (Position{Lsn(24), 0}));
+  EXPECT_EQ(slowest(microseconds(99)), std::nullopt);
+}
+
+TEST_F(ConsumersTest, ClockThatJumpsMakesNobodyOld) {
+  Consumers consumers = Load();
+  consumers.Move("billing", At(8), 100);
+  int64_t in_a_year = std::chrono::microseconds(hours(24 * 365)).count();
+  EXPECT_FALSE(consumers.Find("billing")->WasAway(hours(1), in_a_year));
+  steady_ = hours(2);
+  EXPECT_TRUE(consumers.Find("billing")->WasAway(hours(1), in_a_year));
+  EXPECT_FALSE(consumers.Find("billing")->WasAway(hours(1), 200)) << "nor one that went back";
+}
+
+TEST_F(ConsumersTest, TimeCountsOnlyWhileASidecarRuns) {
+  {
+    Consumers consumers = Load();
+    consumers.Move("billing", At(8), 100);
+    consumers.Save();
+    EXPECT_TRUE(consumers.all_saved());
+    steady_ = hours(5);
+    EXPECT_FALSE(consumers.all_saved()) << "every hour";
+    consumers.Save();
+    EXPECT_TRUE(consumers.all_saved());
+  }
+  steady_ = hours(1000);
+  Consumers consumers = Load();
+  EXPECT_EQ(consumers.Find("billing")->missed, hours(5));
+  steady_ += hours(1);
+  EXPECT_EQ(consumers.Find("billing")->missed, hours(6));
+  consumers.Seen("billing", true, 200);
+  EXPECT_EQ(consumers.Find("billing")->missed, hours(0));
+}
+
+TEST_F(ConsumersTest, FileOfAnEarlierVersionIsUnderstood) {
+  Put(options_.directory / "consumers.json",
+      R"({"format":1,"consumers":[{"name":"a","acknowledged":"00000001.0000000000000008.0",)"
+      R"("seen_at":1}]})");
+  EXPECT_FALSE(Load().Find("a")->WasAway(hours(1), 1'000'000'000'000'000));
 }
 
 // ---- what they hold back ----
@@ -134,6 +179,12 @@ class PinTest : public ConsumersTest {
                       .count();
     journal_->consumers().Move("billing", {epoch_, {Lsn(commit), 0}}, now);
     journal_->consumers().Save();
+  }
+  // As if a sidecar had run for so long on the folder, without the consumer.
+  void HaveRun(hours time) {
+    Consumers consumers = Load();
+    steady_ += time;
+    consumers.Save();
   }
   // Whether everything after `commit` is still held when the limits allow one segment.
   bool HoldsAfter(uint64_t commit) {
@@ -165,6 +216,9 @@ TEST_F(PinTest, NotBeyondTheSizeForIt) {
 TEST_F(PinTest, NotForOneThatWasNotSeenForLong) {
   WriteSegments();
   StandAt(0x2020, hours(49));
+  options_.pin_age = hours(48);
+  EXPECT_TRUE(HoldsAfter(0x2020)) << "who knows whether the clock is right";
+  HaveRun(hours(49));
   options_.pin_age = hours(50);
   EXPECT_TRUE(HoldsAfter(0x2020));
   options_.pin_age = hours(48);

@@ -180,6 +180,17 @@ TEST_F(JournalTest, EpochDependsOnTheHistoryAndNotOnSlotOrTimeline) {
   EXPECT_NE(EpochOf(home, 0), EpochOf(moved, 0));
 }
 
+TEST_F(JournalTest, WhatWasNotedOfTheTableSurvivesReopeningAndAFailover) {
+  Journal& journal = Open();
+  EXPECT_EQ(journal.table_version(), "");
+  journal.NoteTable("16385 740 r p|");
+  journal.FollowTimeline(2);
+  journal_.reset();
+  Journal reopened(options_);
+  EXPECT_EQ(reopened.table_version(), "16385 740 r p|");
+  EXPECT_EQ(reopened.identity()->timeline, 2u);
+}
+
 TEST_F(JournalTest, ForeignHistoryIsRefusedByName) {
   Open();
   for (auto change : {+[](Identity& i) { i.system_identifier = "1"; },

@@ -25,6 +25,8 @@ constexpr std::string_view kReasons[] = {"peer", "shutdown"};
 
 class Exporter : public ::testing::Test {
  protected:
+  Exporter() { sync_api_.handlers.emplace_back("changes"); }
+
   std::string Page() const {
     return Scrape({.version = "1.2.3",
                    .slot = "my_slot",
@@ -34,6 +36,9 @@ class Exporter : public ::testing::Test {
                    .feed = feed_,
                    .close_reasons = kReasons,
                    .notify = watched_ ? &notify_ : nullptr,
+                   .sync_api = serves_ ? &sync_api_ : nullptr,
+                   .consumers = consumers_,
+                   .compaction = compaction_,
                    .process = ReadProcess()});
   }
   // The value of a sample as it is written, labels included.
@@ -63,7 +68,11 @@ class Exporter : public ::testing::Test {
   journal::Probe journal_;
   feed::Probe feed_;
   notify::Probe notify_;
+  compaction::Probe compaction_;
   bool watched_ = true;
+  http::Probe sync_api_;
+  bool serves_ = true;
+  std::vector<NamedConsumer> consumers_;
 };
 
 TEST_F(Exporter, EverythingIsThereFromTheStart) {
@@ -74,7 +83,22 @@ TEST_F(Exporter, EverythingIsThereFromTheStart) {
   EXPECT_EQ(Value("syncflow_source_last_message_timestamp_seconds"), 0);
   EXPECT_EQ(Value("syncflow_feed_closed_total{reason=\"shutdown\"}"), 0);
   EXPECT_EQ(Value("syncflow_notify_recovered_operations_total"), 0);
+  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"failed\"}"), 0);
   EXPECT_GE(Value("syncflow_log_messages_total{level=\"error\"}"), 0);
+}
+
+TEST_F(Exporter, RunsOfCompactionAreCountedByOutcome) {
+  compaction_.runs[static_cast<size_t>(compaction::Outcome::kDone)] = 3;
+  compaction_.runs[static_cast<size_t>(compaction::Outcome::kInterrupted)] = 1;
+  compaction_.deleted = 12;
+  compaction_.milliseconds = 1500;
+  compaction_.last_done = 1'700'000'000'000'000;
+  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"done\"}"), 3);
+  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"interrupted\"}"), 1);
+  EXPECT_THAT(Page(), Not(HasSubstr("outcome=\"running\"")));
+  EXPECT_EQ(Value("syncflow_compaction_deleted_operations_total"), 12);
+  EXPECT_EQ(Value("syncflow_compaction_run_seconds_total"), 1.5);
+  EXPECT_EQ(Value("syncflow_compaction_last_done_timestamp_seconds"), 1.7e9);
 }
 
 TEST_F(Exporter, CurrentStateIsOneAndTheOthersAreZero) {
@@ -135,9 +159,69 @@ TEST_F(Exporter, EachReasonHasItsOwnCounter) {
   EXPECT_EQ(Value("syncflow_feed_closed_total{reason=\"peer\"}"), 0);
 }
 
+TEST_F(Exporter, BucketsOfAHistogramHoldThoseBefore) {
+  using std::chrono::milliseconds;
+  slot_.heartbeat_roundtrip.Observe(milliseconds(1));
+  slot_.heartbeat_roundtrip.Observe(milliseconds(2));
+  slot_.heartbeat_roundtrip.Observe(std::chrono::minutes(2));
+  slot_.heartbeat_roundtrip.Observe(milliseconds(-5));
+  std::string name = "syncflow_heartbeat_roundtrip_seconds";
+  EXPECT_EQ(Value(name + "_bucket{le=\"0.0005\"}"), 1)
+      << "what two clocks make negative is nothing";
+  EXPECT_EQ(Value(name + "_bucket{le=\"0.001\"}"), 2) << "upper ends are inclusive";
+  EXPECT_EQ(Value(name + "_bucket{le=\"0.0025\"}"), 3);
+  EXPECT_EQ(Value(name + "_bucket{le=\"60\"}"), 3);
+  EXPECT_EQ(Value(name + "_bucket{le=\"+Inf\"}"), 4);
+  EXPECT_EQ(Value(name + "_count"), 4);
+  EXPECT_DOUBLE_EQ(Value(name + "_sum"), 120.003);
+}
+
+TEST_F(Exporter, NamedConsumersHaveTheirOwn) {
+  consumers_ = {{"a", true, 700, 0, 1'700'000'000'250'000}, {"b", false, 300, 400, 0}};
+  EXPECT_EQ(Value("syncflow_named_consumers{state=\"connected\"}"), 1);
+  EXPECT_EQ(Value("syncflow_named_consumers{state=\"away\"}"), 1);
+  EXPECT_EQ(Value("syncflow_named_consumers_lag_max_bytes"), 400);
+  EXPECT_EQ(Value("syncflow_consumer_connected{consumer=\"a\"}"), 1);
+  EXPECT_EQ(Value("syncflow_consumer_lag_bytes{consumer=\"b\"}"), 400);
+  EXPECT_EQ(Value("syncflow_consumer_acknowledged_position_bytes{consumer=\"b\"}"), 300);
+  EXPECT_EQ(Value("syncflow_consumer_seen_timestamp_seconds{consumer=\"a\"}"), 1700000000.25);
+}
+
+TEST_F(Exporter, ManyNamesDoNotMakeManySeries) {
+  for (size_t i = 0; i < 10'000; ++i) consumers_.push_back({std::to_string(i), false, 0, i, 0});
+  std::string page = Page();
+  EXPECT_THAT(page, HasSubstr("syncflow_consumer_lag_bytes{consumer=\"49\"}"));
+  EXPECT_THAT(page, Not(HasSubstr("syncflow_consumer_lag_bytes{consumer=\"50\"}")));
+  EXPECT_EQ(Value("syncflow_named_consumers{state=\"away\"}"), 10'000);
+  EXPECT_EQ(Value("syncflow_named_consumers_lag_max_bytes"), 9'999) << "of all of them";
+}
+
+TEST_F(Exporter, ServersEndIsTheNewestHeard) {
+  pipeline_.stream.server_wal_end = 5000;
+  slot_.server_position = 9000;
+  EXPECT_EQ(Value("syncflow_server_wal_position_bytes{slot=\"my_slot\"}"), 9000);
+}
+
 TEST_F(Exporter, UnwatchedNotifyIsAbsent) {
   watched_ = false;
   EXPECT_THAT(Page(), Not(HasSubstr("syncflow_notify_")));
+}
+
+TEST_F(Exporter, RequestsAreCountedByHandlerAndCode) {
+  EXPECT_EQ(Value("syncflow_http_requests_total{handler=\"changes\",code=\"413\"}"), 0);
+  http::HandlerProbe& changes = sync_api_.handlers.front();
+  changes.Count(200, std::chrono::milliseconds(3));
+  changes.Count(200, std::chrono::seconds(60));
+  changes.Count(418, std::chrono::milliseconds(1));
+  EXPECT_EQ(Value("syncflow_http_requests_total{handler=\"changes\",code=\"200\"}"), 2);
+  EXPECT_EQ(Value("syncflow_http_requests_total{handler=\"changes\",code=\"other\"}"), 1);
+  const std::string duration = "syncflow_http_request_duration_seconds";
+  EXPECT_EQ(Value(duration + "_bucket{handler=\"changes\",le=\"0.001\"}"), 1);
+  EXPECT_EQ(Value(duration + "_bucket{handler=\"changes\",le=\"0.005\"}"), 2);
+  EXPECT_EQ(Value(duration + "_bucket{handler=\"changes\",le=\"+Inf\"}"), 3);
+  EXPECT_DOUBLE_EQ(Value(duration + "_sum{handler=\"changes\"}"), 60.004);
+  serves_ = false;
+  EXPECT_THAT(Page(), Not(HasSubstr("syncflow_http_")));
 }
 
 TEST_F(Exporter, LabelsAreEscaped) {
@@ -149,6 +233,9 @@ TEST_F(Exporter, LabelsAreEscaped) {
                              .feed = feed_,
                              .close_reasons = kReasons,
                              .notify = nullptr,
+                             .sync_api = nullptr,
+                             .consumers = {},
+                             .compaction = compaction_,
                              .process = {}});
   EXPECT_THAT(page, HasSubstr("version=\"a\\\"b\\\\c\\nd\""));
 }
@@ -179,7 +266,7 @@ TEST_F(Exporter, NoSampleAppearsTwice) {
     if (line.starts_with('#')) continue;
     EXPECT_TRUE(seen.insert(line.substr(0, line.rfind(' '))).second) << line;
   }
-  EXPECT_LT(seen.size(), 200u);
+  EXPECT_LT(seen.size(), 250u);
 }
 
 TEST_F(Exporter, PromtoolAgrees) {

@@ -87,6 +87,21 @@ TEST_F(PgOutputTest, BeginAndCommitCarryTheCommitRecord) {
   EXPECT_EQ(commit.end_lsn, Lsn(0x153C858));
 }
 
+// PostgreSQL's own calendar goes on much longer; a line has four digits for a year.
+TEST(PgOutput, CommitTimeThatALineCannotNameIsRefused) {
+  auto begin = [](int64_t since_2000) {
+    PgOutput("public", "operations")
+        .Decode("B" + Integer(0x153C828, 8) + Integer(static_cast<uint64_t>(since_2000), 8) +
+                Integer(727, 4));
+  };
+  constexpr int64_t kEnd = 253'402'300'800'000'000 - 946'684'800'000'000;
+  constexpr int64_t kStart = -62'167'219'200'000'000 - 946'684'800'000'000;
+  for (int64_t time : {kEnd, kStart - 1, INT64_MAX, INT64_MIN})
+    EXPECT_THROW(begin(time), DecodeError) << time;
+  EXPECT_NO_THROW(begin(kEnd - 1));
+  EXPECT_NO_THROW(begin(kStart));
+}
+
 TEST_F(PgOutputTest, InsertBecomesAnOperationWithTextsAsPostgresHoldsThem) {
   Begin();
   Change change = Take(Operation());

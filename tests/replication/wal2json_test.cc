@@ -98,6 +98,11 @@ TEST_F(Wal2JsonTest, ActionsOfOtherKindsAreNotTheFeeds) {
   }
 }
 
+TEST_F(Wal2JsonTest, MessageOutsideATransactionIsNotTheFeeds) {
+  EXPECT_TRUE(std::holds_alternative<Other>(Decode(
+      R"({"action":"M","xid":null,"timestamp":null,"lsn":"0/1500840","transactional":false,"prefix":"p","content":"hello"})")));
+}
+
 TEST_F(Wal2JsonTest, MissingColumnIsNamed) {
   Decode(kBegin);
   EXPECT_THAT(Refusal(Replace(kInsert, R"({"name":"doc_id","value":"d"},)", "")),

@@ -31,7 +31,9 @@ SOCKET_PATH_MAX = 100  # Unix socket addresses end at 107 bytes
 
 
 def newest_bin():
-    """The folder of the newest installed server's programs (Debian's layout)."""
+    """The folder of the newest installed server's programs (Debian's layout), or $SYNCFLOW_POSTGRES_BIN."""
+    if "SYNCFLOW_POSTGRES_BIN" in os.environ:
+        return os.environ["SYNCFLOW_POSTGRES_BIN"]
     found = glob.glob("/usr/lib/postgresql/*/bin/postgres")
     if not found:
         sys.exit(
@@ -54,15 +56,25 @@ def free_port():
 
 
 class PrivatePostgres:
-    """Settings are lines of postgresql.conf: name to value, written as they are."""
+    """Settings are lines of postgresql.conf: name to value, written as they are. `clock`: how far the
+    server's clock is off, as libfaketime takes it ("+365d"); changed, it takes effect at the next start.
+    """
 
     def __init__(
-        self, settings=None, allow_wal2json=True, root=None, keep=False, auth="trust", password=None
+        self,
+        settings=None,
+        allow_wal2json=True,
+        root=None,
+        keep=False,
+        auth="trust",
+        password=None,
+        clock=None,
     ):
         self.bin = newest_bin()
         self.user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         self.port = free_port()
         self.keep = keep
+        self.clock = clock
         self.directory = self._new_directory(root)
         self.data = os.path.join(self.directory, "data")
         login = f"postgres:{password}" if password else "postgres"
@@ -83,7 +95,7 @@ class PrivatePostgres:
             return self
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                self._command(f"{self.bin}/postgres", "-D", self.data),
+                self.as_user(*self._false_clock(), f"{self.bin}/postgres", "-D", self.data),
                 cwd=self.directory,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -159,13 +171,13 @@ class PrivatePostgres:
             os.chown(directory, entry.pw_uid, entry.pw_gid)
         if (
             root
-            and subprocess.run(self._command("test", "-w", directory), check=False).returncode != 0
+            and subprocess.run(self.as_user("test", "-w", directory), check=False).returncode != 0
         ):
             os.rmdir(directory)
             return self._new_directory(None)
         return directory
 
-    def _command(self, *command):
+    def as_user(self, *command):
         """Runs as the unprivileged user, since the server refuses root, and dies with us."""
         switch = (
             [f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups"]
@@ -176,6 +188,20 @@ class PrivatePostgres:
 
     def _environment(self):
         return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": self.directory}
+
+    def _false_clock(self):
+        """Words before the server's own: what libfaketime shares must belong to the server's user."""
+        if not self.clock:
+            return []
+        found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+        if not found:
+            sys.exit("libfaketime is not installed: run scripts/setup test")
+        return [
+            "env",
+            f"LD_PRELOAD={found[0]}",
+            f"FAKETIME={self.clock}",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+        ]
 
     def _initdb(self, auth, password):
         command = [
@@ -193,7 +219,7 @@ class PrivatePostgres:
         if password:
             command.append(f"--pwfile={self._password_file(password)}")
         done = subprocess.run(
-            self._command(*command),
+            self.as_user(*command),
             check=False,
             cwd=self.directory,
             env=self._environment(),

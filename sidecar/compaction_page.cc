@@ -1,0 +1,69 @@
+#include "sidecar/compaction_page.h"
+
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <utility>
+
+#include "sidecar/sync_api/body.h"
+
+namespace syncflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using compaction::JobRun;
+using compaction::Outcome;
+
+http::Response JsonOf(int status, const Json& json) {
+  return {status, "application/json", json.dump() + "\n", {}};
+}
+
+// What is kept for ever for one of the jobs is meant to be kept.
+void KeepWhatNeverGoes(const std::vector<compaction::Job>& jobs, compaction::Job& asked) {
+  for (const compaction::Job& job : jobs) {
+    for (const auto& [collection, age] : job.compact.collections)
+      if (!age) asked.compact.collections[collection] = std::nullopt;
+  }
+}
+
+http::Response AnswerOf(const JobRun& run, bool dry_run) {
+  if (run.outcome == Outcome::kElsewhere) return http::Refuse(409, run.reason);
+  if (run.outcome == Outcome::kFailed) {
+    return http::Refuse(500,
+                        "the compaction failed: the reason is in the sidecar's log and in /status");
+  }
+  if (run.outcome != Outcome::kDone)
+    return JsonOf(503, {{"error", run.reason}, {"deletedCount", dry_run ? 0 : run.deleted}});
+  Json answer = {{"message", dry_run ? "Dry run: nothing was deleted" : "Compaction completed"},
+                 {"deletedCount", dry_run ? 0 : run.deleted}};
+  if (dry_run) answer["wouldDeleteCount"] = run.deleted;
+  if (run.limited) {
+    answer["leftCount"] = run.eligible - run.deleted;
+    answer["reason"] =
+        "a share of the table at most goes at once: is the clock right? Ask again for the rest, or "
+        "say \"shareMax\":1";
+  }
+  return JsonOf(200, answer);
+}
+
+}  // namespace
+
+http::Response AnswerCompact(compaction::Scheduler& scheduler, const http::Request& request) {
+  compaction::Job job;
+  job.name = compaction::kOnDemand;
+  job.schedule = "POST /compact";
+  try {
+    auto wish = sync_api::ReadCompact(request.body);
+    job.compact.older_than = wish.older_than;
+    job.compact.dry_run = wish.dry_run;
+    job.compact.share_max = wish.share_max;
+    KeepWhatNeverGoes(scheduler.jobs(), job);
+  } catch (const std::invalid_argument& wrong) {
+    return http::Refuse(400, wrong.what());
+  }
+  bool dry_run = job.compact.dry_run;
+  auto run = scheduler.RunNow(std::move(job));
+  if (!run) return http::Refuse(409, "a compaction is running");
+  return AnswerOf(run->get(), dry_run);
+}
+
+}  // namespace syncflow
