@@ -59,6 +59,8 @@ MUTANTS = [
            "  int result = fsync(fd);", "  int result = 0;", [["power_loss_test", "*"]]),
     Mutant("lines-not-checked", "an index entry whose lines never came to the disk", "sidecar/journal/recovery.cc",
            "Crc32c(data_.ReadAt(entry.offset, entry.length)) != entry.data_crc", "false", [["power_loss_test", "*"]]),
+    Mutant("unsaved-acks-let-go", "history_lost after a crash for a consumer that is not behind", "sidecar/journal/consumers.cc",
+           "position = std::min(position, entry.saved->position);", ";", [["journal_test", "ConsumersTest*"]]),
     Mutant("retry-after-failed-sync", "PostgreSQL's fsyncgate", "sidecar/journal/journal.cc",
            "    return Fail(error.what());", "    held.lock(); dirty = true; return;", [["journal_test", "SyncTest*"]]),
     Mutant("index-before-lines", "an index that points beyond its file", "sidecar/journal/segment.cc",

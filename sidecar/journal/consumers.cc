@@ -86,6 +86,8 @@ std::optional<Position> Consumers::Slowest(Epoch epoch, microseconds age, int64_
   for (const auto& [name, entry] : entries_) {
     if (entry.acknowledged.epoch != epoch || Named(name, entry).WasAway(age, now)) continue;
     Position position = entry.acknowledged.position;
+    if (entry.saved && entry.saved->epoch == epoch)
+      position = std::min(position, entry.saved->position);
     if (!slowest || position < *slowest) slowest = position;
   }
   return slowest;

@@ -56,7 +56,8 @@ class Consumers {
   std::optional<NamedPosition> Find(std::string_view name) const;
   // In the order of their names.
   std::vector<NamedPosition> List() const;
-  // Where the slowest of `epoch` stands that was not away for longer than `age`.
+  // Where the slowest of `epoch` stands that was not away for longer than `age`: as a crash would
+  // find it, what it has acknowledged since the last Save left out.
   std::optional<Position> Slowest(Epoch epoch, std::chrono::microseconds age, int64_t now) const;
 
   // Puts `name` anywhere, forwards or backwards. False when there are kMax others already.

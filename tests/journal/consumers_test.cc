@@ -126,6 +126,17 @@ TEST_F(ConsumersTest, SlowestOfThoseThatWereSeen) {
   EXPECT_EQ(slowest(microseconds(99)), std::nullopt);
 }
 
+TEST_F(ConsumersTest, SlowestStandsWhereACrashWouldFindIt) {
+  Consumers consumers = Load();
+  auto slowest = [&] { return consumers.Slowest(Epoch{1}, microseconds(1000), 200); };
+  consumers.Move("a", At(8), 100);
+  consumers.Save();
+  consumers.Acknowledge("a", At(24));
+  EXPECT_EQ(slowest(), (Position{Lsn(8), 0})) << "what follows is needed once more after a crash";
+  consumers.Save();
+  EXPECT_EQ(slowest(), (Position{Lsn(24), 0}));
+}
+
 TEST_F(ConsumersTest, ClockThatJumpsMakesNobodyOld) {
   Consumers consumers = Load();
   consumers.Move("billing", At(8), 100);
