@@ -25,6 +25,9 @@ struct ChangesRequest {
 // timestamp and id; all as of one moment. At most `limit` together, but a group of equal timestamps
 // is always complete, since the next call begins after it.
 //
+// While there are more pages of newer operations, late ones beyond the clocks of this page wait for
+// theirs.
+//
 // While there are more late ones than `limit`, they come alone: the client's clock rises with them
 // and never past one that it was not given, and `since` stays. A clock that names nobody but the
 // client itself while that many are late is taken for one that is not kept: then they are left out,

@@ -129,8 +129,8 @@ TEST_F(Changes, LateOnesAreFoundByTheClock) {
 TEST_F(Changes, LateOnesCountTowardsTheLimit) {
   for (int i = 1; i <= 3; ++i) StoreNth("d", i, i);
   for (int i = 4; i <= 9; ++i) StoreNth("e", i, 10 + i / 2);
-  EXPECT_THAT(Get(10, 5, R"({"f":1})"), ElementsAre("d1", "d2", "d3", "e4", "e5"));
-  EXPECT_THAT(Get(10, 4, R"({"f":1})"), ElementsAre("d1", "d2", "d3", "e4", "e5"));
+  EXPECT_THAT(Get(10, 7, R"({"f":1})"), ElementsAre("d1", "d2", "d3", "e4", "e5", "e6", "e7"));
+  EXPECT_EQ(Get(10, 8, R"({"f":1})").size(), 9u) << "with the rest of a group";
 }
 
 TEST_F(Changes, ManyLateOnesComeAloneInTheOrderOfTheirCounters) {
@@ -146,6 +146,36 @@ TEST_F(Changes, LateOnesComeBehindThoseTheirClocksCover) {
   Store("a1", 1, "a", R"({"a":1,"z":4})");  // its author had seen all of them
   EXPECT_THAT(Get(30, 3, R"({"e":1})"), ElementsAre("z1", "z2", "z3"));
   EXPECT_THAT(Get(30, 3, R"({"z":3})"), ElementsAre("z4", "a1"));
+}
+
+TEST_F(Changes, LateOnesBeyondThePageWaitForTheirs) {
+  for (int i = 1; i <= 4; ++i) StoreNth("d", i, 10 + i);
+  StoreNth("d", 5, 3);  // late for whoever has seen 10
+  StoreNth("e", 1, 2);
+  Store("f1", 12, "f", R"({"f":1,"e":1})");
+  EXPECT_THAT(Get(10, 3, R"({"c":1})"), ElementsAre("e1", "d1", "d2", "f1"))
+      << "f1 covers e1, nothing here covers d5";
+  EXPECT_THAT(Get(12, 3, R"({"d":2,"e":1,"f":1})"), ElementsAre("d5", "d3", "d4"));
+}
+
+TEST_F(Changes, OfOneThatIsFarBehindNotTheWholeTableIsSearched) {
+  CreateIndexConcurrently(connection_, "changes", ExtraIndex::kOperationClock);
+  connection_.Execute(
+      "INSERT INTO changes.operations SELECT i, 'insert', 'todos', 'doc', '{}', i, 'd', false, "
+      "jsonb_build_object('d', i) FROM generate_series(1, 30000) i");
+  connection_.Execute("VACUUM ANALYZE changes.operations");
+  auto read = [&] {
+    connection_.Execute("SELECT pg_stat_force_next_flush()");
+    return std::stoll(std::string(connection_
+                                      .Execute("SELECT coalesce(sum(idx_tup_read), 0) FROM "
+                                               "pg_stat_user_indexes WHERE schemaname = 'changes' "
+                                               "AND relname = 'operations'")
+                                      .Get(0, 0)));
+  };
+  auto before = read();
+  EXPECT_EQ(Get(15'000, 10, R"({"d":15000,"e":1})").size(), 10u);
+  EXPECT_LT(read() - before, 500);
+  connection_.Execute("DROP INDEX changes.idx_ops_clock");
 }
 
 TEST_F(Changes, ClockThatIsNotKeptDoesNotHoldUp) {
