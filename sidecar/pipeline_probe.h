@@ -18,17 +18,19 @@
 namespace syncflow {
 
 enum class PipelineState {
-  kStarting,    // nothing has been tried yet
-  kConnecting,  // to PostgreSQL, or waiting to try again
-  kStandby,     // another sidecar reads the slot; this one takes over when it ends
-  kStreaming,   // START_REPLICATION is running
-  kSilent,      // the same, but nothing has been heard from the server for long
-  kBlocked,     // the journal takes nothing (disk full); PostgreSQL keeps the changes
-  kStuck,       // the same transaction has made several streams fail; an operator is needed
+  kStarting,     // nothing has been tried yet
+  kConnecting,   // to PostgreSQL, or waiting to try again
+  kReconciling,  // what the stream lacks is being taken from the table
+  kStandby,      // another sidecar reads the slot; this one takes over when it ends
+  kStreaming,    // START_REPLICATION is running
+  kSilent,       // the same, but nothing has been heard from the server for long
+  kBlocked,      // the journal takes nothing (disk full); PostgreSQL keeps the changes
+  kStuck,        // the same transaction has made several streams fail; an operator is needed
   kStopping,
 };
-inline constexpr std::array<std::string_view, 8> kPipelineStates = {
-    "starting", "connecting", "standby", "streaming", "silent", "blocked", "stuck", "stopping"};
+inline constexpr std::array<std::string_view, 9> kPipelineStates = {
+    "starting", "connecting", "reconciling", "standby", "streaming",
+    "silent",   "blocked",    "stuck",       "stopping"};
 
 // Why a running stream was given up and opened again.
 enum class ReconnectReason {

@@ -76,8 +76,8 @@ std::vector<metrics::NamedConsumer> NamedConsumers(const journal::Journal& journ
     bool known = consumer.acknowledged.epoch == epoch && consumer.acknowledged.position >= earliest;
     journal::Position position = known ? consumer.acknowledged.position : earliest;
     uint64_t acknowledged = std::min(position.commit_lsn.bytes(), head);
-    consumers.push_back(
-        {consumer.name, consumer.connected, acknowledged, head - acknowledged, consumer.seen_at});
+    consumers.push_back({consumer.name, consumer.connected, acknowledged, head - acknowledged,
+                         consumer.seen_at, !known});
   }
   return consumers;
 }

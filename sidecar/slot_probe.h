@@ -21,8 +21,11 @@ struct SlotProbe {
   std::atomic<bool> active{false};                         // a walsender reads it
   std::atomic<int64_t> held_bytes{-1};                     // WAL that the server keeps for it
   std::atomic<int64_t> left_bytes{-1};                     // until it is lost
-  std::atomic<bool> endangered{false};       // less than half of max_slot_wal_keep_size is left
-  std::atomic<int64_t> spilled_bytes{-1};    // by transactions beyond logical_decoding_work_mem
+  std::atomic<bool> endangered{false};        // less than half of max_slot_wal_keep_size is left
+  std::atomic<uint64_t> restart_position{0};  // LSN as bytes; 0 = not known
+  std::atomic<int64_t> spilled_bytes{-1};     // by transactions beyond logical_decoding_work_mem
+  std::atomic<int64_t> spilled_transactions{0};
+  std::atomic<int64_t> decoded_bytes{0};     // of all transactions that the server decoded for it
   std::atomic<int64_t> xmin_age{-1};         // transactions whose dead catalog rows it keeps
   std::atomic<uint64_t> server_position{0};  // end of the server's WAL, LSN as bytes
 
@@ -31,6 +34,7 @@ struct SlotProbe {
   std::atomic<uint64_t> heartbeats_unseen{0};   // that took longer than kHeartbeatMax
   std::atomic<uint64_t> heartbeats_refused{0};  // by the server
 
+  std::atomic<uint64_t> look_nanoseconds{0};  // that the last one took
   std::atomic<uint64_t> looks{0};
   std::atomic<uint64_t> looks_failed{0};  // of these, because PostgreSQL was away
 };

@@ -90,6 +90,7 @@ bool SlotWatch::Sleep() {
 void SlotWatch::Look(adapter::Connection& connection) {
   auto began = adapter::Clock::now();
   LookAtSlot(connection);
+  probe_.look_nanoseconds = static_cast<uint64_t>((adapter::Clock::now() - began).count());
   tell_({began, reader_, replication::TableVersion(connection, options_.streamed)});
 }
 
@@ -99,7 +100,8 @@ void SlotWatch::LookAtSlot(adapter::Connection& connection) {
       "s.wal_status IN ('unreserved', 'lost') OR s.safe_wal_size < (SELECT setting::bigint * "
       "524288 FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size'), t.spill_bytes, "
       "s.wal_status, pg_catalog.age(s.catalog_xmin), pg_catalog.pg_current_wal_lsn(), "
-      "s.active_pid FROM pg_catalog.pg_replication_slots s LEFT JOIN "
+      "s.active_pid, s.restart_lsn, t.spill_txns, t.total_bytes FROM "
+      "pg_catalog.pg_replication_slots s LEFT JOIN "
       "pg_catalog.pg_stat_replication_slots t "
       "USING (slot_name) WHERE s.slot_name = $1",
       {options_.streamed.slot});
@@ -108,6 +110,7 @@ void SlotWatch::LookAtSlot(adapter::Connection& connection) {
     probe_.wal_status = WalStatus::kAbsent;
     probe_.active = false;
     probe_.held_bytes = probe_.left_bytes = probe_.spilled_bytes = probe_.xmin_age = -1;
+    probe_.restart_position = 0;
     return Endangered(false);
   }
   if (!found.IsNull(0, 8)) reader_ = static_cast<int>(NumberOr(found, 8, 0));
@@ -115,6 +118,10 @@ void SlotWatch::LookAtSlot(adapter::Connection& connection) {
   probe_.held_bytes = NumberOr(found, 1, -1);
   probe_.left_bytes = NumberOr(found, 2, -1);
   probe_.spilled_bytes = NumberOr(found, 4, -1);
+  probe_.spilled_transactions = NumberOr(found, 10, 0);
+  probe_.decoded_bytes = NumberOr(found, 11, 0);
+  auto restart = replication::Lsn::Parse(found.Get(0, 9));
+  probe_.restart_position = restart ? restart->bytes() : 0;
   probe_.wal_status = StatusOf(found.Get(0, 5));
   probe_.xmin_age = NumberOr(found, 6, -1);
   if (auto end = replication::Lsn::Parse(found.Get(0, 7))) probe_.server_position = end->bytes();

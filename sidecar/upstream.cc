@@ -241,6 +241,7 @@ replication::Lsn Upstream::BeginAnew(adapter::Connection& connection,
   auto forked = journal_.lost();
   reconcile.gap = forked ? *forked : journal_.recorded() > kBeginning ? loss : "";
   reconcile.gap_only_if_missing = !forked && loss == suspicion_;
+  probe_.state = PipelineState::kReconciling;
   Reconciled done = Reconcile(reconcile, slot, journal_);
   probe_.recovered += done.operations;
   if (done.gap) {

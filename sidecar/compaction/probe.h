@@ -3,7 +3,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
+#include <string>
 #include <string_view>
+#include <utility>
 
 namespace syncflow::compaction {
 
@@ -20,14 +23,21 @@ enum class Outcome {
 inline constexpr std::array<std::string_view, 7> kOutcomes = {
     "running", "done", "cancelled", "skipped", "elsewhere", "failed", "interrupted"};
 
+struct JobProbe {
+  explicit JobProbe(std::string job) : name(std::move(job)) {}
+
+  const std::string name;
+  std::atomic<uint64_t> runs[kOutcomes.size()]{};  // by outcome; none is running
+  // Microseconds since 1970: when the last run ended that was done; 0 = never.
+  std::atomic<int64_t> last_done{0};
+};
+
 // Counted on the scheduler's thread, read by any.
 struct Probe {
-  std::atomic<uint64_t> runs[kOutcomes.size()]{};  // by outcome; none is running
-  std::atomic<uint64_t> deleted{0};                // operations, dry runs left out
-  std::atomic<uint64_t> milliseconds{0};           // of all runs together
+  std::deque<JobProbe> jobs;         // made with the scheduler; those of its options, and kOnDemand
+  std::atomic<uint64_t> deleted{0};  // operations, dry runs left out
+  std::atomic<uint64_t> milliseconds{0};  // of all runs together
   std::atomic<bool> running{false};
-  // Microseconds since 1970: when the last run ended that was done, of any job; 0 = never.
-  std::atomic<int64_t> last_done{0};
 };
 
 }  // namespace syncflow::compaction

@@ -183,12 +183,13 @@ void Scheduler::MakePlans() {
   for (const Job& job : options_.jobs) {
     Now now = AskClocks();
     Past past = history_.Open(job.name, job.schedule, now.wall);
+    JobProbe& probe = probe_.jobs.emplace_back(job.name);
     for (const JobRun& run : past.runs) {
-      if (run.outcome == Outcome::kDone)
-        probe_.last_done = std::max(probe_.last_done.load(), run.ended.time_since_epoch().count());
+      if (run.outcome == Outcome::kDone) probe.last_done = run.ended.time_since_epoch().count();
     }
     plans_.push_back({&job, Plan(job, past, now, ThrowDice)});
   }
+  probe_.jobs.emplace_back(kOnDemand);
   PublishNext();
 }
 
@@ -328,10 +329,17 @@ void Scheduler::Begin(const Job& job, const JobRun& run) {
   progress_ = run;
 }
 
+// Whatever was asked for under another name counts as on demand.
+void Scheduler::Count(const std::string& job, const JobRun& run) {
+  auto probe = probe_.jobs.begin();
+  while (probe->name != job && probe->name != kOnDemand) ++probe;
+  ++probe->runs[static_cast<size_t>(run.outcome)];
+  if (run.outcome == Outcome::kDone) probe->last_done = run.ended.time_since_epoch().count();
+}
+
 void Scheduler::End(const Job& job, const JobRun& run) {
   history_.Put(job.name, run);
-  ++probe_.runs[static_cast<size_t>(run.outcome)];
-  if (run.outcome == Outcome::kDone) probe_.last_done = run.ended.time_since_epoch().count();
+  Count(job.name, run);
   probe_.running = false;
   Say(job, run);
   std::lock_guard held(mutex_);

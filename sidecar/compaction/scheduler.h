@@ -84,6 +84,7 @@ class Scheduler {
   JobRun Execute(const Job& job, WallTime due);
   void Begin(const Job& job, const JobRun& run);
   void End(const Job& job, const JobRun& run);
+  void Count(const std::string& job, const JobRun& run);
   void Say(const Job& job, const JobRun& run);
   adapter::Connection& Connect();
   bool Lock(const std::string& job);

@@ -133,7 +133,10 @@ Journal::Journal(Options options) : state_(std::make_unique<State>(std::move(opt
   const auto& folder = state_->options.directory;
   SetLostHistoryAside(folder);
   if (auto meta = LoadMeta(folder)) {
+    auto began = std::chrono::steady_clock::now();
     state_->OpenHistory(*meta);
+    auto took = std::chrono::steady_clock::now() - began;
+    state_->probe.recovery_nanoseconds = static_cast<uint64_t>(took.count());
   } else {
     RefuseSegmentsWithoutMeta(folder);
   }
@@ -552,7 +555,7 @@ std::variant<Slice, Miss> Journal::Read(uint64_t offset, uint64_t max_bytes) con
 Probe Journal::probe() const {
   std::error_code unknown;
   auto available = std::filesystem::space(state_->options.directory, unknown);
-  if (unknown) available.available = 0;
+  if (unknown) available = {0, 0, 0};
   std::lock_guard held(state_->mutex);
   Probe probe = state_->probe;
   probe.segments = state_->segments.size();
@@ -564,6 +567,7 @@ Probe Journal::probe() const {
   probe.retain_bytes = state_->options.retain_bytes;
   probe.pin_bytes = state_->options.pin_bytes;
   probe.volume_available_bytes = available.available;
+  probe.volume_bytes = available.capacity;
   return probe;
 }
 

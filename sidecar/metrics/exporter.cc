@@ -173,6 +173,11 @@ void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
   auto size = [&](const char* name, const char* help, int64_t bytes) {
     if (bytes >= 0) page.Gauge(name, help, std::vector<Sample>{{slot, Plain(bytes)}});
   };
+  if (probe.restart_position != 0) {
+    page.Gauge("syncflow_slot_restart_position_bytes",
+               "WAL position from which the server keeps WAL for the slot.",
+               std::vector<Sample>{{slot, Plain(probe.restart_position.load())}});
+  }
   size("syncflow_slot_retained_wal_bytes", "WAL that the server keeps for the slot.",
        probe.held_bytes);
   size("syncflow_slot_safe_wal_bytes", "WAL that may still be written before the slot is lost.",
@@ -191,10 +196,19 @@ void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
                std::vector<Sample>{
                    {{{"result", "ok"}}, Plain(probe.looks.load() - probe.looks_failed.load())},
                    {{{"result", "failed"}}, Plain(probe.looks_failed.load())}});
+  page.Gauge("syncflow_slot_look_duration_seconds", "How long the last look at the slot took.",
+             Plain(probe.look_nanoseconds.load()) / 1e9);
   if (probe.spilled_bytes < 0) return;
-  page.Counter("syncflow_slot_spilled_bytes_total",
-               "Written to the server's disk by transactions beyond logical_decoding_work_mem.",
-               std::vector<Sample>{{slot, Plain(probe.spilled_bytes.load())}});
+  auto counted = [&](const char* name, const char* help, int64_t value) {
+    page.Counter(name, help, std::vector<Sample>{{slot, Plain(value)}});
+  };
+  counted("syncflow_slot_spilled_bytes_total",
+          "Written to the server's disk by transactions beyond logical_decoding_work_mem.",
+          probe.spilled_bytes);
+  counted("syncflow_slot_spilled_transactions_total",
+          "Transactions beyond logical_decoding_work_mem.", probe.spilled_transactions);
+  counted("syncflow_slot_decoded_bytes_total", "Of transactions that the server decoded.",
+          probe.decoded_bytes);
 }
 
 void AddHeartbeat(Page& page, const SlotProbe& probe) {
@@ -242,6 +256,9 @@ void AddJournal(Page& page, const journal::Probe& probe) {
                probe.write_errors);
   page.Counter("syncflow_journal_truncated_bytes_total", "Torn bytes cut off at the last open.",
                probe.recovered_cut_bytes);
+  page.Gauge("syncflow_journal_recovery_duration_seconds",
+             "How long opening the journal took, its damage mended.",
+             Plain(probe.recovery_nanoseconds) / 1e9);
   page.Gauge("syncflow_journal_segments", "Segment files on disk.", probe.segments);
   page.Gauge("syncflow_journal_size_bytes", "Bytes of all segment files.", probe.size_bytes);
   page.Gauge("syncflow_journal_retain_bytes",
@@ -249,6 +266,8 @@ void AddJournal(Page& page, const journal::Probe& probe) {
   page.Gauge("syncflow_journal_pin_max_bytes",
              "How large it becomes for named consumers that are behind: journal.pin_size_max.",
              probe.pin_bytes);
+  page.Gauge("syncflow_journal_volume_size_bytes",
+             "Of the journal's file system, 0 when it cannot be told.", probe.volume_bytes);
   page.Gauge("syncflow_journal_volume_available_bytes",
              "What the journal's file system still has, 0 when it cannot be told.",
              probe.volume_available_bytes);
@@ -287,6 +306,10 @@ void AddConsumers(Page& page, std::span<const NamedConsumer> consumers) {
   page.Gauge("syncflow_named_consumers_lag_max_bytes",
              "WAL between the journal's head and the named consumer that is furthest behind.",
              furthest);
+  page.Gauge("syncflow_named_consumers_history_lost",
+             "Named consumers that the journal can no longer serve from where they stand.",
+             std::count_if(consumers.begin(), consumers.end(),
+                           [](const NamedConsumer& one) { return one.history_lost; }));
   consumers = consumers.first(std::min(consumers.size(), kNamedConsumersMax));
   auto each = [&](const char* name, const char* help, auto value_of) {
     std::vector<Sample> samples;
@@ -302,12 +325,19 @@ void AddConsumers(Page& page, std::span<const NamedConsumer> consumers) {
   each("syncflow_consumer_lag_bytes",
        "WAL between the journal's head and what the named consumer has acknowledged.",
        [](const NamedConsumer& one) { return one.lag_bytes; });
+  each("syncflow_consumer_history_lost",
+       "1 when the journal no longer holds what follows the named consumer's position, or it is "
+       "one of another history.",
+       [](const NamedConsumer& one) { return one.history_lost; });
   each("syncflow_consumer_seen_timestamp_seconds", "When the named consumer was last connected.",
        [](const NamedConsumer& one) { return Seconds(one.seen_at); });
 }
 
 void AddNotify(Page& page, const notify::Probe& probe) {
   page.Gauge("syncflow_notify_connected", "1 while LISTEN is in force.", probe.connected.load());
+  page.Gauge("syncflow_notify_last_timestamp_seconds",
+             "When the last operation was announced by NOTIFY, 0 before the first.",
+             Seconds(probe.last_announced.load()));
   page.Counter("syncflow_notify_gaps_total", "Times the LISTEN connection was lost.",
                probe.gaps.load());
   page.Counter("syncflow_notify_gap_seconds_total", "Time without LISTEN, of gaps that ended.",
@@ -360,17 +390,23 @@ void AddSyncApi(Page& page, const http::Probe& probe) {
 }
 
 void AddCompaction(Page& page, const compaction::Probe& probe) {
-  std::span<const std::string_view> ended = std::span(compaction::kOutcomes).subspan(1);
-  page.Counter("syncflow_compaction_runs_total", "Runs of compaction jobs, by outcome.",
-               OneEach("outcome", ended, [&](size_t i) { return probe.runs[i + 1].load(); }));
+  std::vector<Sample> runs, done;
+  for (const compaction::JobProbe& job : probe.jobs) {
+    for (size_t i = 1; i < compaction::kOutcomes.size(); ++i) {  // 0: it has not ended
+      runs.push_back(
+          {{{"compaction_job", job.name}, {"outcome", std::string(compaction::kOutcomes[i])}},
+           Plain(job.runs[i].load())});
+    }
+    done.push_back({{{"compaction_job", job.name}}, Seconds(job.last_done)});
+  }
+  page.Counter("syncflow_compaction_runs_total", "Runs of each compaction job, by outcome.", runs);
   page.Counter("syncflow_compaction_deleted_operations_total",
                "Operations that compaction has deleted.", probe.deleted.load());
   page.Counter("syncflow_compaction_run_seconds_total", "Time that runs took.",
                Plain(probe.milliseconds.load()) / 1e3);
   page.Gauge("syncflow_compaction_running", "1 while a job runs.", probe.running.load());
   page.Gauge("syncflow_compaction_last_done_timestamp_seconds",
-             "When the last run ended that was done, of any job, 0 before the first.",
-             Seconds(probe.last_done));
+             "When each job's last run ended that was done, 0 before the first.", done);
 }
 
 void AddLog(Page& page) {

@@ -27,6 +27,7 @@ struct NamedConsumer {
   uint64_t acknowledged = 0;  // LSN as bytes
   uint64_t lag_bytes = 0;     // of WAL, to the journal's head
   int64_t seen_at = 0;        // microseconds since 1970: when it was last connected
+  bool history_lost = false;  // the journal cannot go on from its position
 };
 // So many get metrics of their own, the first by name; all are counted.
 inline constexpr size_t kNamedConsumersMax = 50;

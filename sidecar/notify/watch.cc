@@ -96,6 +96,9 @@ void Watch::State::Run() {
 
 void Watch::State::OnNotice(const adapter::OperationNotice& notice) {
   ++probe.announced;
+  probe.last_announced = std::chrono::duration_cast<std::chrono::microseconds>(
+                             std::chrono::system_clock::now().time_since_epoch())
+                             .count();
   ledger.Announced(KeyOf(notice.id), Clock::now());
 }
 

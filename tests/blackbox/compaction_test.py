@@ -69,7 +69,7 @@ class Compaction(Case):
         expected = [f"old-{n}" for n in range(1, 1001)] + [f"young-{n}" for n in range(1, 51)] + [f"later-{n}" for n in range(1, 11)]
         self.assert_has_once(consumer, expected)
         metrics = self.sidecar.metrics()
-        self.assertGreaterEqual(metrics['syncflow_compaction_runs_total{outcome="done"}'], 1)
+        self.assertGreaterEqual(metrics['syncflow_compaction_runs_total{compaction_job="job",outcome="done"}'], 1)
         self.assertGreaterEqual(metrics["syncflow_compaction_deleted_operations_total"], 1000)
         status = self.sidecar.status()["compaction"]
         self.assertEqual([one["name"] for one in status["jobs"]], ["job", "never"])
@@ -178,7 +178,7 @@ class Compaction(Case):
 
         wait_until(lambda: sorted(ended()) == ["done", "elsewhere"], "one run and one refusal", context=lambda: str(ended()))
         self.assertEqual(sorted(run["deleted"] for sidecar in both for run in self.runs(sidecar)), [0, 1000])
-        counted = [sidecar.metrics()['syncflow_compaction_runs_total{outcome="done"}'] for sidecar in both]
+        counted = [sidecar.metrics()['syncflow_compaction_runs_total{compaction_job="job",outcome="done"}'] for sidecar in both]
         self.assertEqual(sorted(counted), [0, 1])
 
     def test_clock_of_the_server_a_year_ahead(self):

@@ -98,6 +98,22 @@ class Healing(Case):
         self.assertEqual(self.sidecar.metrics()["syncflow_source_history_losses_total"], 1)
         self.assertEqual(self.sidecar.metrics()["syncflow_source_recovered_operations_total"], 5000)
 
+    def test_S4_state_says_that_the_table_is_being_read(self):
+        self.begin()
+        self.sidecar.terminate()
+        self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
+        self.commit(self.server, "missed")
+        self.sidecar.configure(**{"feed.heartbeat": "1s", "postgres.initialize": False})
+        holder = self.server.connect()
+        holder.autocommit = False
+        holder.cursor().execute("LOCK TABLE operations IN ACCESS EXCLUSIVE MODE")
+        self.sidecar.start_ready()
+        wait_until(lambda: self.sidecar.status()["state"] == "reconciling", "the table to be asked for", context=self.sidecar.log_tail)
+        holder.rollback()
+        holder.close()
+        wait_until(lambda: self.sidecar.status()["state"] == "streaming", "the stream", context=self.sidecar.log_tail)
+        self.assertEqual(len(self.assert_whole(gaps=1)), 10)
+
     def test_P6_slot_advanced_by_somebody_else(self):
         self.begin()
         self.sidecar.terminate()

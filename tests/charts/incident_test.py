@@ -202,6 +202,19 @@ class Incident(unittest.TestCase):
         self.insert("after", 10)
         self.prometheus.wait_silent(*allowed)
 
+    def test_5_then_one_is_left_behind(self):
+        """Beyond journal.pin_size_max the journal goes on without it."""
+        archive = self.rig.stops(Billing(self.sidecar.feed, "archive").start())
+        self.insert("kept", 10)
+        self.wait_read()
+        archive.stop()
+        self.insert("beyond", 1400, 10_000)
+        allowed = ("SyncflowConsumerStalled", "SyncflowJournalPinned", "SyncflowSlotRetainsWal", "SyncflowConsumerHistoryLost")
+        self.prometheus.wait_firing("SyncflowConsumerHistoryLost", *allowed)
+        self.assertEqual(self.prometheus.query('syncflow_consumer_history_lost{consumer="archive"}'), [1])
+        tools.run(self.sidecar.program, "consumers", "--config", self.sidecar.config, "remove", "archive")
+        self.prometheus.wait_silent(*allowed)
+
     def test_6_the_slot_is_nearly_lost(self):
         """A transaction that stays open holds the slot back, however well the sidecar reads."""
         allowed = ("SyncflowSlotNearlyLost", "SyncflowSlotRetainsWal")

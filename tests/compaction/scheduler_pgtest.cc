@@ -57,7 +57,7 @@ TEST_F(Scheduling, JobsRunByThemselves) {
   job.when = seconds(1);
   auto scheduler = Make({job});
   WallTime first = scheduler->status().jobs[0].next;
-  Await([&] { return scheduler->probe().runs[Number(Outcome::kDone)] >= 2; });
+  Await([&] { return scheduler->probe().jobs.front().runs[Number(Outcome::kDone)] >= 2; });
   EXPECT_EQ(Left(), 0);
   EXPECT_EQ(scheduler->probe().deleted, 25u);
   auto status = scheduler->status().jobs[0];
@@ -173,7 +173,7 @@ TEST_F(Scheduling, NothingIsDeletedBehindTheFence) {
   EXPECT_EQ(run.outcome, Outcome::kSkipped);
   EXPECT_THAT(run.reason, HasSubstr("not being streamed"));
   EXPECT_EQ(Left(), 25);
-  EXPECT_EQ(scheduler->probe().runs[Number(Outcome::kSkipped)], 1u);
+  EXPECT_EQ(scheduler->probe().jobs.front().runs[Number(Outcome::kSkipped)], 1u);
 }
 
 // Committed while the journal already has the snapshot, or not committed yet when it was taken.
@@ -280,7 +280,7 @@ TEST_F(Scheduling, ShareOfADueTimeIsTakenOnce) {
   EXPECT_EQ(History(folder_).Of("often").runs.back().left, 10);
   job.compact.pause = milliseconds(0);
   auto second = Make({job});
-  Await([&] { return second->probe().runs[Number(Outcome::kDone)] == 1; });
+  Await([&] { return second->probe().jobs.front().runs[Number(Outcome::kDone)] == 1; });
   EXPECT_EQ(Left(), 20) << "half of the forty, not of the thirty";
   JobRun run = second->status().jobs[0].runs.back();
   EXPECT_EQ(run.due, past.due);

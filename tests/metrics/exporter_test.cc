@@ -25,7 +25,11 @@ constexpr std::string_view kReasons[] = {"peer", "shutdown"};
 
 class Exporter : public ::testing::Test {
  protected:
-  Exporter() { sync_api_.handlers.emplace_back("changes"); }
+  Exporter() {
+    sync_api_.handlers.emplace_back("changes");
+    compaction_.jobs.emplace_back("weekly");
+    compaction_.jobs.emplace_back("on demand");
+  }
 
   std::string Page() const {
     return Scrape({.version = "1.2.3",
@@ -40,6 +44,10 @@ class Exporter : public ::testing::Test {
                    .consumers = consumers_,
                    .compaction = compaction_,
                    .process = ReadProcess()});
+  }
+  static std::string Runs(const std::string& job, const std::string& outcome) {
+    return "syncflow_compaction_runs_total{compaction_job=\"" + job + "\",outcome=\"" + outcome +
+           "\"}";
   }
   // The value of a sample as it is written, labels included.
   double Value(const std::string& sample) const {
@@ -83,22 +91,26 @@ TEST_F(Exporter, EverythingIsThereFromTheStart) {
   EXPECT_EQ(Value("syncflow_source_last_message_timestamp_seconds"), 0);
   EXPECT_EQ(Value("syncflow_feed_closed_total{reason=\"shutdown\"}"), 0);
   EXPECT_EQ(Value("syncflow_notify_recovered_operations_total"), 0);
-  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"failed\"}"), 0);
+  EXPECT_EQ(Value(Runs("weekly", "failed")), 0);
+  EXPECT_EQ(Value(Runs("on demand", "done")), 0);
   EXPECT_GE(Value("syncflow_log_messages_total{level=\"error\"}"), 0);
 }
 
-TEST_F(Exporter, RunsOfCompactionAreCountedByOutcome) {
-  compaction_.runs[static_cast<size_t>(compaction::Outcome::kDone)] = 3;
-  compaction_.runs[static_cast<size_t>(compaction::Outcome::kInterrupted)] = 1;
+TEST_F(Exporter, RunsOfCompactionAreCountedByJobAndOutcome) {
+  compaction::JobProbe& weekly = compaction_.jobs[0];
+  weekly.runs[static_cast<size_t>(compaction::Outcome::kDone)] = 3;
+  weekly.runs[static_cast<size_t>(compaction::Outcome::kInterrupted)] = 1;
+  weekly.last_done = 1'700'000'000'000'000;
   compaction_.deleted = 12;
   compaction_.milliseconds = 1500;
-  compaction_.last_done = 1'700'000'000'000'000;
-  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"done\"}"), 3);
-  EXPECT_EQ(Value("syncflow_compaction_runs_total{outcome=\"interrupted\"}"), 1);
+  EXPECT_EQ(Value(Runs("weekly", "done")), 3);
+  EXPECT_EQ(Value(Runs("weekly", "interrupted")), 1);
+  EXPECT_EQ(Value(Runs("on demand", "done")), 0);
   EXPECT_THAT(Page(), Not(HasSubstr("outcome=\"running\"")));
   EXPECT_EQ(Value("syncflow_compaction_deleted_operations_total"), 12);
   EXPECT_EQ(Value("syncflow_compaction_run_seconds_total"), 1.5);
-  EXPECT_EQ(Value("syncflow_compaction_last_done_timestamp_seconds"), 1.7e9);
+  EXPECT_EQ(Value("syncflow_compaction_last_done_timestamp_seconds{compaction_job=\"weekly\"}"),
+            1.7e9);
 }
 
 TEST_F(Exporter, CurrentStateIsOneAndTheOthersAreZero) {
@@ -177,10 +189,13 @@ TEST_F(Exporter, BucketsOfAHistogramHoldThoseBefore) {
 }
 
 TEST_F(Exporter, NamedConsumersHaveTheirOwn) {
-  consumers_ = {{"a", true, 700, 0, 1'700'000'000'250'000}, {"b", false, 300, 400, 0}};
+  consumers_ = {{"a", true, 700, 0, 1'700'000'000'250'000}, {"b", false, 300, 400, 0, true}};
   EXPECT_EQ(Value("syncflow_named_consumers{state=\"connected\"}"), 1);
   EXPECT_EQ(Value("syncflow_named_consumers{state=\"away\"}"), 1);
   EXPECT_EQ(Value("syncflow_named_consumers_lag_max_bytes"), 400);
+  EXPECT_EQ(Value("syncflow_named_consumers_history_lost"), 1);
+  EXPECT_EQ(Value("syncflow_consumer_history_lost{consumer=\"a\"}"), 0);
+  EXPECT_EQ(Value("syncflow_consumer_history_lost{consumer=\"b\"}"), 1);
   EXPECT_EQ(Value("syncflow_consumer_connected{consumer=\"a\"}"), 1);
   EXPECT_EQ(Value("syncflow_consumer_lag_bytes{consumer=\"b\"}"), 400);
   EXPECT_EQ(Value("syncflow_consumer_acknowledged_position_bytes{consumer=\"b\"}"), 300);
