@@ -27,7 +27,9 @@ Statement LateOperations(const std::string& schema, const ChangesRequest& reques
   return {"WITH RECURSIVE page AS MATERIALIZED (SELECT vector_clock FROM " + operations +
               " WHERE timestamp > $1 ORDER BY timestamp FETCH FIRST ($4::int) ROWS WITH TIES), "
               "ahead AS (SELECT key AS client, max(value::numeric) AS counter FROM page, "
-              "jsonb_each(vector_clock) WHERE jsonb_typeof(value) = 'number' GROUP BY key), "
+              "jsonb_each(CASE jsonb_typeof(vector_clock) WHEN 'object' THEN vector_clock ELSE "
+              "'{}' END) "
+              "WHERE jsonb_typeof(value) = 'number' GROUP BY key), "
               "clients(client_id) AS ((SELECT client_id FROM " +
               operations +
               " ORDER BY client_id LIMIT 1) UNION ALL SELECT (SELECT o.client_id FROM " +

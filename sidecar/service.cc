@@ -73,11 +73,13 @@ std::vector<metrics::NamedConsumer> NamedConsumers(const journal::Journal& journ
   journal::Position earliest = journal.earliest().base;
   std::vector<metrics::NamedConsumer> consumers;
   for (const auto& consumer : journal.consumers().List()) {
+    // One that is being told a snapshot stands before everything, and misses nothing.
+    bool snapshot = consumer.acknowledged.position == journal::Position{};
     bool known = consumer.acknowledged.epoch == epoch && consumer.acknowledged.position >= earliest;
     journal::Position position = known ? consumer.acknowledged.position : earliest;
     uint64_t acknowledged = std::min(position.commit_lsn.bytes(), head);
     consumers.push_back({consumer.name, consumer.connected, acknowledged, head - acknowledged,
-                         consumer.seen_at, !known});
+                         consumer.seen_at, epoch && !known && !snapshot});
   }
   return consumers;
 }

@@ -189,7 +189,10 @@ void Scheduler::MakePlans() {
     }
     plans_.push_back({&job, Plan(job, past, now, ThrowDice)});
   }
-  probe_.jobs.emplace_back(kOnDemand);
+  JobProbe& asked = probe_.jobs.emplace_back(kOnDemand);
+  for (const JobRun& run : history_.Of(kOnDemand).runs) {
+    if (run.outcome == Outcome::kDone) asked.last_done = run.ended.time_since_epoch().count();
+  }
   PublishNext();
 }
 

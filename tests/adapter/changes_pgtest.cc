@@ -167,7 +167,9 @@ TEST_F(Changes, OfOneThatIsFarBehindNotTheWholeTableIsSearched) {
   auto read = [&] {
     connection_.Execute("SELECT pg_stat_force_next_flush()");
     return std::stoll(std::string(connection_
-                                      .Execute("SELECT coalesce(sum(idx_tup_read), 0) FROM "
+                                      .Execute("SELECT sum(idx_tup_read) + (SELECT "
+                                               "seq_tup_read FROM pg_stat_user_tables WHERE "
+                                               "relid = 'changes.operations'::regclass) FROM "
                                                "pg_stat_user_indexes WHERE schemaname = 'changes' "
                                                "AND relname = 'operations'")
                                       .Get(0, 0)));
@@ -182,6 +184,18 @@ TEST_F(Changes, ClockThatIsNotKeptDoesNotHoldUp) {
   for (int i = 1; i <= 12; ++i) StoreNth("d", i, i);
   StoreNth("d", 13, 40);
   EXPECT_THAT(Get(30, 5, R"({"me":7})"), ElementsAre("d13"));
+}
+
+TEST_F(Changes, RowWithoutAClockIsNamedWhoeverAsks) {
+  Store("odd", 1, "d", "[]");
+  for (const char* clock : {"", R"({"e":1})"}) {
+    try {
+      *clock == '\0' ? Get(0, 1) : Get(0, 1, clock);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("operation 'odd' cannot be read"));
+    }
+  }
 }
 
 TEST_F(Changes, RowThatCannotBeReadIsNamedWithItsRemedy) {

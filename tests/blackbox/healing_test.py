@@ -103,14 +103,12 @@ class Healing(Case):
         self.sidecar.terminate()
         self.server.execute("SELECT pg_drop_replication_slot(%s)", self.sidecar.slot)
         self.commit(self.server, "missed")
-        self.sidecar.configure(**{"feed.heartbeat": "1s", "postgres.initialize": False})
-        holder = self.server.connect()
-        holder.autocommit = False
-        holder.cursor().execute("LOCK TABLE operations IN ACCESS EXCLUSIVE MODE")
+        wire = self.server.stops(Wire(self.server.server.url))
+        wire.hold(b"SELECT id, type")
+        self.sidecar.configure(**{"postgres.url": wire.url})
         self.sidecar.start_ready()
         wait_until(lambda: self.sidecar.status()["state"] == "reconciling", "the table to be asked for", context=self.sidecar.log_tail)
-        holder.rollback()
-        holder.close()
+        wire.go_on()
         wait_until(lambda: self.sidecar.status()["state"] == "streaming", "the stream", context=self.sidecar.log_tail)
         self.assertEqual(len(self.assert_whole(gaps=1)), 10)
 

@@ -99,7 +99,7 @@ class Sweep:
         failed, ended, code = self.live(wish, lambda: self.commit(f"{kind}{n}", SIZE["fail"]))
         if not failed:
             return None
-        if (ended and code == 0) or (code < 0 and code != -signal.SIGABRT):
+        if (ended and code == 0) or (code < 0 and (kind, code) != ("malloc", -signal.SIGABRT)):
             raise AssertionError(f"{wish}: ended with {code}\n{self.sidecar.log_tail()}")
         self.live_on(wish)
         return "went on" if code == 0 else "aborted" if code < 0 else "ended"
@@ -108,20 +108,22 @@ class Sweep:
         counts = collections.Counter()
         for n in ever_sparser(1):
             became = self.fail(kind, n)
+            if became is None and n == 1:
+                raise AssertionError(f"no {kind} failed: the library was not loaded")
             if became is None:
                 return [kind, counts.total(), *(counts[name] for name in ("went on", "ended", "aborted")), n - 1]
             counts[became] += 1
         raise AssertionError("nothing comes behind the end")
 
     def kill(self, *places):
-        """In one life after another; whether it came to the first."""
-        killed = []
+        """In one life after another; whether it came to each."""
+        reached = []
         for place in places:
             self.kills += 1
-            killed.append(self.live(place, lambda: self.commit(f"kill{self.kills}", SIZE["kill"]), kills=True)[0])
-        if any(killed):
+            reached.append(self.live(place, lambda: self.commit(f"kill{self.kills}", SIZE["kill"]), kills=True)[0])
+        if any(reached):
             self.live_on(places)
-        return killed[0]
+        return all(reached)
 
     def kill_each(self, calls):
         """Where it was killed."""
@@ -131,16 +133,18 @@ class Sweep:
             while self.kill(f"{call} {n}"):
                 places.append(f"{call} {n}")
                 n += 1
+        if not places:
+            raise AssertionError("nothing was killed: the library was not loaded")
         return places
 
     def kill_pairs(self, places, count):
         """Twice, at places that are spread over what changes something."""
         changes = [place for place in places if place.split()[0] not in LOOKS]
         places = changes[:: max(1, len(changes) // count)][:count]
-        for first in places:
-            for second in places:
-                self.kill(first, second)
-        return places
+        reached = sum(self.kill(first, second) for first in places for second in places)
+        print(f"killed at {reached} of {len(places) ** 2} pairs of {', '.join(places)}")
+        if not reached:
+            raise AssertionError("nothing was killed twice")
 
     def check(self):
         """Every row was delivered to each, under one cursor; nothing else was."""
@@ -172,8 +176,7 @@ def main():
             print(table(["killed before", "places"], [list(each) for each in calls.most_common()]))
             print(f"{calls.total()} places", flush=True)
             if arguments.kills:
-                places = sweep.kill_pairs(places, arguments.kills)
-                print(f"killed at {len(places) ** 2} pairs of {', '.join(places)}")
+                sweep.kill_pairs(places, arguments.kills)
         else:
             rows = [sweep.fail_each(kind) for kind in arguments.names or KINDS]
             print(table(["call that failed", "tries", "went on", "ended", "aborted", "calls, at most"], rows))

@@ -46,8 +46,8 @@ CASES = {
         {f"syncflow_server_wal_position_bytes{{{SLOT}}}": "0+16777216x40",
          f"syncflow_confirmed_position_bytes{{{SLOT}}}": "0+16777216x10 167772160x30"}, 20, 27, {"slot": "shop"},
         "Slot shop has confirmed nothing for 10 minutes while the server wrote 160MiB."),
-    "SyncflowReconcilingLong": ({f'syncflow_state{{{WHO},state="reconciling"}}': "0x4 1x90"}, 68, 71, {"state": "reconciling"},
-                                "s has compared the table with its journal for over an hour; meanwhile the slot keeps WAL."),
+    "SyncflowReconcilingLong": ({f'syncflow_state{{{WHO},state="reconciling"}}': "0x4 1x90"}, 63, 66, {"state": "reconciling"},
+                                "s has read the table for over an hour, or begins again and again; meanwhile the slot keeps WAL."),
     "SyncflowHistoryLost": ({f"syncflow_source_history_losses_total{{{WHO}}}": "0x9 1x9"}, 9, 11, {},
                             "s had to read what it missed from the operations table; rows deleted meanwhile are missing."),
     "SyncflowDecodeErrors": ({f"syncflow_decode_errors_total{{{WHO}}}": "0x15 3x9"}, 15, 18, {},
@@ -94,6 +94,9 @@ CASES = {
 }
 # More ways in which an alert fires: what, and alert, series, minute, labels, description.
 ALSO = {
+    "a table whose reading fails and begins again": (
+        "SyncflowReconcilingLong", {f'syncflow_state{{{WHO},state="reconciling"}}': "1x9 0 1x9 0x2 1x9 0 1x9 0 1x9 0 1x9 0 1x9 0 1x9"}, 66,
+        {"state": "reconciling"}, "s has read the table for over an hour, or begins again and again; meanwhile the slot keeps WAL."),
     "a transaction that is tried again": (
         "SyncflowStuck", {f'syncflow_state{{{WHO},state="stuck"}}': "0 1x5 0x2 1x5"}, 8, {"state": "stuck"},
         "s meets the same unreadable transaction again and again; somebody must decide whether to skip it."),
@@ -120,6 +123,9 @@ SILENT = {
     "compaction that was done at the second try": (
         "SyncflowCompactionFailing", {f'syncflow_compaction_runs_total{{{WHO},compaction_job="old",outcome="failed"}}': "0x9 1x200",
                                       f'syncflow_compaction_runs_total{{{WHO},compaction_job="old",outcome="done"}}': "0x20 1x200"}, 120),
+    "compaction that was asked for in vain": (
+        "SyncflowCompactionFailing", {f'syncflow_compaction_runs_total{{{WHO},compaction_job="on demand",outcome="skipped"}}': "0x9 1x200",
+                                      f'syncflow_compaction_runs_total{{{WHO},compaction_job="on demand",outcome="done"}}': "0x200"}, 120),
     "compaction that another sidecar does": (
         "SyncflowCompactionFailing", {f'syncflow_compaction_runs_total{{{WHO},compaction_job="old",outcome="elsewhere"}}': "0+1x200",
                                       f'syncflow_compaction_runs_total{{{WHO},compaction_job="old",outcome="done"}}': "0x200"}, 120),
