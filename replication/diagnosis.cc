@@ -32,6 +32,7 @@ class Diagnosis {
     Check("table", [this] { Table(); });
     Check("role", [this] { Role(); });
     if (subject_.deletes) Check("compaction", [this] { Compaction(); });
+    if (subject_.serves_clients) Check("late_operations", [this] { ClockIndex(); });
     Check("replication", [this] { Replicate(); });
     Check("slot", [this] { ExistingSlot(); });
     Check("slots_left", [this] { SlotsLeft(); });
@@ -172,6 +173,19 @@ class Diagnosis {
                   "GRANT DELETE, UPDATE (synced) ON " + Quoted() + " TO " + role);
     }
     if (may == "t") Ok("the role " + role + " may delete old operations");
+  }
+
+  void ClockIndex() {
+    std::string found = AskOne(
+        "SELECT count(*) FROM pg_catalog.pg_index WHERE indrelid = pg_catalog.to_regclass($1) AND "
+        "indisvalid AND pg_catalog.pg_get_indexdef(indexrelid) LIKE '%vector_clock -> client_id%'",
+        {Quoted()});
+    if (found != "0") return Ok("an index finds operations that arrived late");
+    Warn(
+        "no index finds operations that arrived late, so a client that sends its vector clock has "
+        "the whole table read with every request",
+        "CREATE INDEX CONCURRENTLY idx_ops_clock ON " + Quoted() +
+            " (client_id, (vector_clock -> client_id))");
   }
 
   void Replicate() {

@@ -30,7 +30,8 @@ struct Subject {
   std::string plugin;  // wal2json, pgoutput, or empty: whichever the server has
   std::string publication;
   bool creates_publication = true;
-  bool deletes = false;  // rows of the table, by jobs of compaction
+  bool deletes = false;         // rows of the table, by jobs of compaction
+  bool serves_clients = false;  // through the sync API
 };
 
 // Never throws for what PostgreSQL answers; a server that cannot be reached is a finding as well.

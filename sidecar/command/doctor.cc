@@ -37,6 +37,7 @@ replication::Subject SubjectOf(const config::Settings& settings) {
   if (settings.replication.plugin == config::Plugin::kPgOutput) subject.plugin = "pgoutput";
   subject.publication = settings.replication.publication;
   subject.creates_publication = settings.postgres.initialize;
+  subject.serves_clients = !settings.sync_api.listen.empty();
   subject.deletes = !settings.compaction.jobs.empty();
   return subject;
 }

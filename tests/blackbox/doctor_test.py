@@ -81,6 +81,12 @@ class Doctor(Case):
         self.sidecar.configure(**{"compaction.jobs": [{"name": "a", "every": "1h", "older_than": "9d"}]})
         self.assert_mended_by_remedy("compaction", "warning", "may not delete from .*operations.*compaction.jobs fail", "GRANT DELETE, UPDATE")
 
+    def test_index_that_clients_with_a_clock_need(self):
+        self.initialize()
+        self.assertNotIn("late_operations", self.findings(), "without the sync API nobody needs it")
+        self.sidecar.configure(**{"sync_api.listen": "127.0.0.1:3000"})
+        self.assert_mended_by_remedy("late_operations", "warning", "whole table read with every request", "CREATE INDEX CONCURRENTLY")
+
     def test_text_for_people(self):
         self.initialize()
         answer = self.run_doctor()
