@@ -24,6 +24,7 @@ uint64_t BytesBehind(journal::Position head, journal::Position acknowledged) {
 std::string StateOf(const journal::NamedPosition& consumer, journal::Epoch epoch,
                     journal::Position earliest) {
   if (consumer.acknowledged.epoch != epoch) return "epoch_changed";
+  if (consumer.acknowledged.position == journal::Position{}) return "snapshot";
   return consumer.acknowledged.position < earliest ? "history_lost" : "kept";
 }
 

@@ -15,6 +15,7 @@ int main(int argc, char** argv) try {
   Subscription feed(options);
   while (auto event = feed.Next()) {
     if (event->type == Event::Type::kChange) std::cout << event->line << std::endl;
+    if (!std::cout) return 1;  // what is not printed is not acknowledged
     if (event->type == Event::Type::kDisconnected) std::cerr << event->message << "\n";
     feed.Acknowledge(event->cursor);
   }

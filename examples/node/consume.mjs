@@ -78,7 +78,11 @@ class Client {
       const lines = (rest + text).split("\n");
       rest = lines.pop();
       const printed = lines.filter((line) => this.take(JSON.parse(line)));
-      if (printed.length) this.print(printed.join("\n") + "\n");
+      try {
+        if (printed.length) this.print(printed.join("\n") + "\n");
+      } catch (error) {
+        this.end(`cannot be written: ${error.message}`); // the file knows its place, this.place is ahead of it
+      }
       if (this.refused) this.end(this.refused);
       if (!name || !this.answered || this.place === acknowledged || this.place.from === "snapshot") continue;
       say({ type: "ack", cursor: this.place.from });
@@ -116,7 +120,7 @@ class Client {
   }
 }
 
-process.stdout.on("error", () => process.exit(0)); // nobody reads any more
+process.stdout.on("error", (error) => process.exit(error.code === "EPIPE" ? 0 : 1)); // 0: nobody reads any more
 const text = { type: "string" };
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -39,7 +39,8 @@ size_t EndOfJsonString(std::string_view line, size_t begin) {
   return at == line.npos ? line.size() : at + 1;
 }
 
-Filter::Filter(std::vector<std::string> collections) : collections_(std::move(collections)) {
+Filter::Filter(std::vector<std::string> collections, bool limited)
+    : limited_(limited), collections_(std::move(collections)) {
   std::ranges::sort(collections_);
   collections_.erase(std::unique(collections_.begin(), collections_.end()), collections_.end());
   for (const std::string& collection : collections_)
@@ -51,7 +52,7 @@ bool Filter::Passes(std::string_view line) const {
   if (texts_.empty()) return true;
   auto collection = CollectionOf(line);
   if (!collection) return true;
-  if (*collection == "\"\"" && LacksCollection(line)) return true;
+  if (*collection == "\"\"" && LacksCollection(line)) return !limited_;
   return WantsJson(*collection);
 }
 
@@ -63,10 +64,11 @@ bool Filter::WantsJson(std::string_view collection) const {
   return texts_.empty() || std::ranges::binary_search(texts_, collection);
 }
 
-std::shared_ptr<const Filter> Filters::Get(const std::vector<std::string>& collections) {
+std::shared_ptr<const Filter> Filters::Get(const std::vector<std::string>& collections,
+                                           bool limited) {
   if (collections.empty()) return nullptr;
-  auto filter = std::make_shared<const Filter>(collections);
-  auto& known = known_[filter->collections()];
+  auto filter = std::make_shared<const Filter>(collections, limited);
+  auto& known = known_[{limited, filter->collections()}];
   if (auto same = known.lock()) return same;
   known = filter;
   if (known_.size() > sweep_at_) {

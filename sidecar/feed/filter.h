@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sidecar/journal/cursor.h"
@@ -16,16 +17,18 @@ namespace syncflow::feed {
 class Filter {
  public:
   // Operations of these collections; of all when there are none.
-  explicit Filter(std::vector<std::string> collections);
+  explicit Filter(std::vector<std::string> collections, bool limited = false);
 
   const std::vector<std::string>& collections() const { return collections_; }
-  // `line` is one of the journal's. What is no operation, a gap, always passes.
+  // `line` is one of the journal's. What is no operation, a gap, always passes; so does, unless
+  // limited, an operation whose collection's name was itself left out of a line that was too long.
   bool Passes(std::string_view line) const;
   bool Wants(const std::string& collection) const;
   // The same for a name as JSON text, with its quotation marks.
   bool WantsJson(std::string_view collection) const;
 
  private:
+  const bool limited_;
   std::vector<std::string> collections_;  // sorted, each once
   std::vector<std::string> texts_;        // the same as they stand in a line, sorted
 };
@@ -38,12 +41,14 @@ size_t EndOfJsonString(std::string_view line, size_t begin);
 class Filters {
  public:
   // nullptr for none, which is everything.
-  std::shared_ptr<const Filter> Get(const std::vector<std::string>& collections);
+  std::shared_ptr<const Filter> Get(const std::vector<std::string>& collections,
+                                    bool limited = false);
   const std::shared_ptr<const Filter>& everything() const { return everything_; }
 
  private:
   std::shared_ptr<const Filter> everything_ = std::make_shared<Filter>(std::vector<std::string>{});
-  std::map<std::vector<std::string>, std::weak_ptr<const Filter>> known_;
+  using Key = std::pair<bool, std::vector<std::string>>;
+  std::map<Key, std::weak_ptr<const Filter>> known_;
   size_t sweep_at_ = 64;
 };
 

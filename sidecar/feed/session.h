@@ -95,8 +95,11 @@ class Session : public std::enable_shared_from_this<Session> {
   void BeginNext();
   void AwaitHistory();
   void Search();
-  void Found(std::variant<uint64_t, journal::Miss> found);
-  void StartAfterGap(const std::string& reason);
+  // std::monostate: it could not be read.
+  using Found = std::variant<std::monostate, uint64_t, journal::Miss>;
+  void Searched(const Found& found);
+  void Unreadable();
+  std::shared_ptr<const Filter> FilterOf(const Hello& hello);
   void StreamFrom(uint64_t offset, journal::Position position);
   void Greet();
 

@@ -171,9 +171,7 @@ bool Session::Deliver(uint64_t& budget) {
       return true;
     case Delivery::Result::kUnreadable:
       if (!delivery_.AtLineEnd()) Close(CloseReason::kHistoryLost);
-      Refuse("history_lost",
-             "the journal cannot be read here: tell the operator, and start with latest",
-             Bounds(false), CloseReason::kHistoryLost);
+      Unreadable();
       return true;
     case Delivery::Result::kGone:
       Close(ReasonOf(errno));

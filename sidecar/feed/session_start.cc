@@ -17,6 +17,7 @@ void Session::BeginNext() {
 void Session::Begin(Hello hello) {
   hello_ = std::make_unique<Hello>(std::move(hello));
   continue_after_gap_ = hello_->continue_after_gap;
+  gap_.clear();  // what one hello before was to be told
   download_.reset();
   if (!Authorise()) return;
   TakeName(hello_->name);
@@ -73,6 +74,12 @@ bool Session::Authorise() {
   return true;
 }
 
+// Who may not read everything does not get either what nobody can tell the collection of.
+std::shared_ptr<const Filter> Session::FilterOf(const Hello& hello) {
+  bool limited = rights_ && !rights_->collections.empty();
+  return hub_.filters.Get(hello.collections, limited);
+}
+
 void Session::AwaitHistory() {
   state_ = State::kUnbound;
   heartbeat_ = hello_->heartbeat.value_or(hub_.options.heartbeat);
@@ -86,22 +93,23 @@ void Session::AwaitHistory() {
 void Session::Search() {
   state_ = State::kSearching;
   asio::post(hub_.cold, [self = shared_from_this(), position = hello_->cursor.position] {
-    std::variant<uint64_t, journal::Miss> found = journal::Miss::kLost;
+    Found found;
     try {
-      found = self->hub_.journal.Find(position);
+      std::visit([&found](auto place) { found = place; }, self->hub_.journal.Find(position));
     } catch (const journal::Error& error) {
       log::Error("feed", error.what());
     }
     asio::post(self->hub_.io, [self, found] {
-      self->Found(found);
+      self->Searched(found);
       self->Pump();
     });
   });
 }
 
-void Session::Found(std::variant<uint64_t, journal::Miss> found) {
+void Session::Searched(const Found& found) {
   if (state_ != State::kSearching) return;
   if (next_) return BeginNext();
+  if (std::holds_alternative<std::monostate>(found)) return Unreadable();
   if (auto* offset = std::get_if<uint64_t>(&found)) {
     return StreamFrom(*offset, hello_->cursor.position);
   }
@@ -121,11 +129,20 @@ void Session::Found(std::variant<uint64_t, journal::Miss> found) {
   StreamFrom(earliest.offset, earliest.base);
 }
 
+void Session::Unreadable() {
+  Refuse("history_lost",
+         "the journal cannot be read here: the sidecar's log says why; try again later, or start "
+         "with latest",
+         Bounds(true), CloseReason::kHistoryLost);
+}
+
 void Session::StreamFrom(uint64_t offset, journal::Position position) {
   if (download_) return FollowSnapshot(offset, position);
-  delivery_.Choose(hub_.filters.Get(hello_->collections), hello_->window);
+  delivery_.Choose(FilterOf(*hello_), hello_->window);
   delivery_.Start(offset, position);
-  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from);
+  // Known is not enough: the file may not have taken the name yet.
+  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from &&
+                                 hub_.journal.consumers().Saved(name_));
   stays ? Greet() : KeepPosition();
 }
 
@@ -155,7 +172,7 @@ void Session::Greet() {
 // the snapshot.
 void Session::BeginSnapshot() {
   if (!hub_.snapshots.offered()) return SnapshotFailed();
-  delivery_.Choose(hub_.filters.Get(hello_->collections), hello_->window);
+  delivery_.Choose(FilterOf(*hello_), hello_->window);
   delivery_.Start(hub_.journal.head().offset, {});
   name_.empty() ? Greet() : KeepPosition();
 }
@@ -172,7 +189,7 @@ void Session::Join() {
   try {
     auto spool = hub_.snapshots.Join(hello_->snapshot);
     uint64_t number = spool->id() == hello_->snapshot ? hello_->number : 0;
-    download_ = std::make_unique<Download>(spool, hub_.filters.Get(hello_->collections), number);
+    download_ = std::make_unique<Download>(spool, FilterOf(*hello_), number);
   } catch (const std::exception& error) {
     log::Error("feed", error.what());
     SnapshotFailed();

@@ -212,7 +212,7 @@ class Consumer:
         self.announced.append(len(self.deliveries))
 
     def _take_error(self, message, line):
-        if message["code"] in ("history_lost", "epoch_changed"):
+        if message["code"] in ("history_lost", "epoch_changed") and not message.get("retry"):
             self._take_gap(line)
         if message["fatal"] and not message.get("retry"):
             self.refusals.append(line)

@@ -735,9 +735,11 @@ class Names(FeedCase):
         os.mkdir(self.file() + ".new")
         try:
             refusal = self.refusal(hello(name="unlucky", start="latest"))
+            again = self.refusal(hello(name="unlucky"))
         finally:
             os.rmdir(self.file() + ".new")
         self.assertEqual((refusal["code"], refusal["fatal"], refusal["retry"]), ("position_not_kept", True, True))
+        self.assertEqual(again["code"], "position_not_kept", "it is known, and not durable")
         self.peer(hello(name="unlucky", start="latest")).until("hello")
 
 

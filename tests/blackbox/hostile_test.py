@@ -159,6 +159,7 @@ class Hostile(Case):
         self.begin()
         ended = time.monotonic() + 3
         count = 0
+        before = self.sidecar.metrics()["syncflow_feed_connections_total"]
         while count < 3000 or time.monotonic() < ended:
             with contextlib.suppress(OSError), socket.create_connection(self.sidecar.feed) as stranger:
                 if count % 3 == 0:
@@ -166,6 +167,8 @@ class Hostile(Case):
             count += 1
         self.assert_unaffected()
         self.wait_alone()
+        self.assertGreater(self.sidecar.metrics()["syncflow_feed_connections_total"], before + 1000, "so many came in")
+        Peer(self.sidecar.feed, hello(start="latest")).until("hello")
 
     def test_F7_five_hundred_slow_lorises(self):
         """A byte of a hello now and then: all are told, and gone."""

@@ -53,6 +53,7 @@ TEST(Filter, PassesGapsAndWhatMightBeAnybodys) {
   ASSERT_THAT(lost, HasSubstr("\"collection\":2000"));
   EXPECT_TRUE(filter.Passes(lost));
   EXPECT_FALSE(filter.Passes(LineOf("", 8)));
+  EXPECT_FALSE(Filter({"todos"}, true).Passes(lost)) << "of one who may not read everything";
 }
 
 TEST(Filter, TakesNoDataForWhatWasLeftOut) {
@@ -82,6 +83,7 @@ TEST(Filters, AreSharedWhateverTheirOrderAndForgottenWithTheirLastUser) {
   EXPECT_EQ(filters.Get({}), nullptr);
   auto filter = filters.Get({"a", "b"});
   EXPECT_EQ(filters.Get({"b", "a", "b"}), filter);
+  EXPECT_NE(filters.Get({"a", "b"}, true), filter);
   for (int i = 0; i < 1000; ++i) filters.Get({std::to_string(i)});
   EXPECT_EQ(filters.Get({"b", "a"}), filter);
 }
