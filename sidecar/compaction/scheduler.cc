@@ -342,11 +342,13 @@ void Scheduler::Count(const std::string& job, const JobRun& run) {
 
 void Scheduler::End(const Job& job, const JobRun& run) {
   history_.Put(job.name, run);
-  Count(job.name, run);
+  {
+    std::lock_guard held(mutex_);
+    running_.reset();
+  }
+  Count(job.name, run);  // now: whoever sees it counted finds it ended
   probe_.running = false;
   Say(job, run);
-  std::lock_guard held(mutex_);
-  running_.reset();
 }
 
 bool Scheduler::IsNews(const std::string& job, const std::string& reason) {
