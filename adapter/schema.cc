@@ -217,8 +217,14 @@ void CreateIndexConcurrently(Connection& connection, const std::string& schema, 
       {schema, name});
   if (found.rows() > 0 && found.Get(0, 0) == "t") return;
   if (found.rows() > 0) connection.Execute("DROP INDEX CONCURRENTLY " + quoted + "." + name);
-  connection.Execute("CREATE INDEX CONCURRENTLY " + name + " ON " + quoted +
-                     kExtraIndexes[static_cast<size_t>(index)].on);
+  connection.Execute(ExtraIndexStatement(connection, schema, index));
+}
+
+std::string ExtraIndexStatement(const Connection& connection, const std::string& schema,
+                                ExtraIndex index) {
+  const Index& extra = kExtraIndexes[static_cast<size_t>(index)];
+  return std::string("CREATE INDEX CONCURRENTLY ") + extra.name + " ON " +
+         connection.QuoteIdentifier(schema) + extra.on;
 }
 
 bool HasSchema(Connection& connection, const std::string& schema) {

@@ -32,6 +32,10 @@ enum class ExtraIndex {
 // build left behind is replaced. Not inside a transaction. Throws Error.
 void CreateIndexConcurrently(Connection& connection, const std::string& schema, ExtraIndex index);
 
+// The statement that builds it.
+std::string ExtraIndexStatement(const Connection& connection, const std::string& schema,
+                                ExtraIndex index);
+
 // True when both tables exist and have the columns the sidecar reads.
 bool HasSchema(Connection& connection, const std::string& schema);
 

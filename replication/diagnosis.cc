@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "adapter/schema.h"
 #include "replication/preflight.h"
 #include "replication/publication.h"
 #include "replication/server_version.h"
@@ -184,8 +185,7 @@ class Diagnosis {
     Warn(
         "no index finds operations that arrived late, so a client that sends its vector clock has "
         "the whole table read with every request",
-        "CREATE INDEX CONCURRENTLY idx_ops_clock ON " + Quoted() +
-            " (client_id, (vector_clock -> client_id))");
+        adapter::ExtraIndexStatement(*sql_, subject_.schema, adapter::ExtraIndex::kOperationClock));
   }
 
   void Replicate() {

@@ -7,8 +7,8 @@
 //   DELETE /consumers/billing
 //
 // The state is what the consumer would be told: kept, history_lost (the journal no longer holds
-// what follows) or epoch_changed. 404: no such name; 409: it is connected; 400: no such place; each
-// with
+// what follows), epoch_changed, or snapshot (it has acknowledged nothing behind one yet). 404: no
+// such name; 409: it is connected; 400: no such place; each with
 // {"error":"…"}.
 #pragma once
 

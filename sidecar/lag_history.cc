@@ -4,18 +4,18 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "sidecar/now.h"
+
 namespace syncflow {
 namespace {
 
 using namespace std::chrono_literals;
-using std::chrono::milliseconds;
 
 constexpr auto kEvery = 2s;
 constexpr size_t kSamplesMax = 300;
 
 int64_t NowMs() {
-  auto since = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<milliseconds>(since).count();
+  return MicrosecondsNow() / 1000;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "replication/probe.h"
 #include "sidecar/latency.h"
+#include "sidecar/now.h"
 
 namespace syncflow {
 
@@ -125,9 +126,7 @@ struct PipelineProbe {
   void Count(ReconnectReason reason) { ++reconnects[static_cast<size_t>(reason)]; }
   void Beat() { loop_heartbeat = std::chrono::steady_clock::now().time_since_epoch().count(); }
   void Tell(std::string code, std::string reason) {
-    auto now = std::chrono::system_clock::now().time_since_epoch();
-    auto at = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-    last_gaps.Add({at, std::move(code), std::move(reason)});
+    last_gaps.Add({MicrosecondsNow(), std::move(code), std::move(reason)});
   }
   // Since the last Beat; zero before the first.
   std::chrono::steady_clock::duration SinceBeat() const {

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <thread>
 
+#include "sidecar/now.h"
+
 namespace syncflow::compaction {
 namespace {
 
@@ -10,14 +12,9 @@ using std::chrono::duration_cast;
 using std::chrono::hours;
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
-using std::chrono::system_clock;
 
 constexpr hours kClocksApartMax{1};
 constexpr milliseconds kNap{20};
-
-microseconds MyTime() {
-  return duration_cast<microseconds>(system_clock::now().time_since_epoch());
-}
 
 }  // namespace
 
@@ -76,7 +73,7 @@ std::optional<std::string> Fence::WhyHeldBack() const {
   auto epoch = journal_.epoch();
   journal::Position earliest = journal_.earliest().base;
   for (const journal::NamedPosition& consumer : journal_.consumers().List()) {
-    if (!consumer.connected && consumer.WasAway(pin_age_, MyTime().count())) continue;
+    if (!consumer.connected && consumer.WasAway(pin_age_, MicrosecondsNow())) continue;
     bool ours = consumer.acknowledged.epoch == epoch;
     journal::Position needed = ours ? consumer.acknowledged.position : journal::Position();
     if (needed >= earliest) continue;
@@ -95,7 +92,7 @@ std::optional<std::string> Fence::WhyOther(const Server& server, replication::Ls
     return "postgres.url leads to another server than the one that is streamed";
   if (server.position < recorded)
     return "the server stands before the journal's end, as after a restore";
-  auto apart = duration_cast<hours>(server.time - MyTime());
+  auto apart = duration_cast<hours>(server.time - microseconds(MicrosecondsNow()));
   if (std::abs(apart.count()) < kClocksApartMax.count()) return std::nullopt;
   return "the clock of PostgreSQL is " + std::to_string(std::abs(apart.count())) + " h " +
          (apart.count() > 0 ? "ahead of" : "behind") +

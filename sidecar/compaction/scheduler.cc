@@ -183,17 +183,18 @@ void Scheduler::MakePlans() {
   for (const Job& job : options_.jobs) {
     Now now = AskClocks();
     Past past = history_.Open(job.name, job.schedule, now.wall);
-    JobProbe& probe = probe_.jobs.emplace_back(job.name);
-    for (const JobRun& run : past.runs) {
-      if (run.outcome == Outcome::kDone) probe.last_done = run.ended.time_since_epoch().count();
-    }
+    AddProbe(job.name, past);
     plans_.push_back({&job, Plan(job, past, now, ThrowDice)});
   }
-  JobProbe& asked = probe_.jobs.emplace_back(kOnDemand);
-  for (const JobRun& run : history_.Of(kOnDemand).runs) {
-    if (run.outcome == Outcome::kDone) asked.last_done = run.ended.time_since_epoch().count();
-  }
+  AddProbe(kOnDemand, history_.Of(kOnDemand));
   PublishNext();
+}
+
+void Scheduler::AddProbe(const std::string& job, const Past& past) {
+  JobProbe& probe = probe_.jobs.emplace_back(job);
+  for (const JobRun& run : past.runs) {
+    if (run.outcome == Outcome::kDone) probe.last_done = run.ended.time_since_epoch().count();
+  }
 }
 
 void Scheduler::Start() {

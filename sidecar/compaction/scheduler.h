@@ -79,6 +79,7 @@ class Scheduler {
 
   void Loop();
   void MakePlans();
+  void AddProbe(const std::string& job, const Past& past);
   bool RunOneThatIsDue();
   void Answer(Asked& asked);
   JobRun Execute(const Job& job, WallTime due);

@@ -18,16 +18,11 @@
 #include "sidecar/feed/snapshot.h"
 #include "sidecar/feed/tls.h"
 #include "sidecar/feed/tokens.h"
+#include "sidecar/now.h"
 
 namespace syncflow::feed {
 
 class Session;
-
-// As the protocol tells it: since 1970.
-inline int64_t MicrosecondsNow() {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-}
 
 struct Hub {
   Hub(Options given, const journal::Journal& source, std::function<void()> announce)

@@ -17,6 +17,7 @@
 #include "sidecar/journal/recovery.h"
 #include "sidecar/journal/segment.h"
 #include "sidecar/journal/tail.h"
+#include "sidecar/now.h"
 
 namespace syncflow::journal {
 namespace {

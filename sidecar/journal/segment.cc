@@ -3,12 +3,9 @@
 #include <algorithm>
 #include <chrono>
 
-namespace syncflow::journal {
+#include "sidecar/now.h"
 
-int64_t MicrosecondsNow() {
-  auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-}
+namespace syncflow::journal {
 
 Segment::Segment(const std::filesystem::path& folder, Cursor base, uint64_t start,
                  const SegmentContent& content)

@@ -86,6 +86,4 @@ class Segment {
   std::atomic<int64_t> newest_;
 };
 
-int64_t MicrosecondsNow();
-
 }  // namespace syncflow::journal

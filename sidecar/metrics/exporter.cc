@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sidecar/log/log.h"
+#include "sidecar/now.h"
 
 namespace syncflow::metrics {
 namespace {
@@ -106,10 +107,9 @@ void AddState(Page& page, const PipelineProbe& probe) {
   page.Gauge("syncflow_state", "1 for the current state of the route, 0 for the others.",
              OneEach("state", kPipelineStates, [&](size_t i) { return i == current; }));
   auto age = std::chrono::duration_cast<std::chrono::microseconds>(probe.SinceBeat());
-  auto now = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::system_clock::now().time_since_epoch());
-  page.Gauge("syncflow_loop_heartbeat_timestamp_seconds", "Last turn of each long-lived loop.",
-             std::vector<Sample>{{{{"thread", "ingest"}}, Seconds((now - age).count())}});
+  page.Gauge(
+      "syncflow_loop_heartbeat_timestamp_seconds", "Last turn of each long-lived loop.",
+      std::vector<Sample>{{{{"thread", "ingest"}}, Seconds(MicrosecondsNow() - age.count())}});
 }
 
 void AddSource(Page& page, const PipelineProbe& probe, const Labels& slot) {

@@ -8,6 +8,7 @@
 
 #include "sidecar/log/log.h"
 #include "sidecar/notify/ledger.h"
+#include "sidecar/now.h"
 
 namespace syncflow::notify {
 namespace {
@@ -96,9 +97,7 @@ void Watch::State::Run() {
 
 void Watch::State::OnNotice(const adapter::OperationNotice& notice) {
   ++probe.announced;
-  probe.last_announced = std::chrono::duration_cast<std::chrono::microseconds>(
-                             std::chrono::system_clock::now().time_since_epoch())
-                             .count();
+  probe.last_announced = MicrosecondsNow();
   ledger.Announced(KeyOf(notice.id), Clock::now());
 }
 

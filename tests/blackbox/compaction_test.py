@@ -117,12 +117,7 @@ class Compaction(Case):
 
     # ---- what is done to it ----
 
-    def test_killed_in_the_middle(self):
-        """Everything that was committed is delivered once, and the run is made up for at the next start."""
-        self.begin([job(every="1000h", batch_rows=200, pause="50ms")])
-        self.sidecar.start_ready()
-        consumer = self.follow()
-        self.commit(self.server, "old", rows=10000)
+    def terminate_and_kill_in_the_middle_of_three_runs(self):
         self.sidecar.terminate()
         put_off(self.sidecar, hours=2000)
         for _ in range(3):
@@ -130,6 +125,14 @@ class Compaction(Case):
             self.sidecar.start_ready()
             wait_until(lambda: self.left() < before, "some to go", context=self.sidecar.log_tail)
             self.sidecar.kill()
+
+    def test_killed_in_the_middle(self):
+        """Everything that was committed is delivered once, and the run is made up for at the next start."""
+        self.begin([job(every="1000h", batch_rows=200, pause="50ms")])
+        self.sidecar.start_ready()
+        consumer = self.follow()
+        self.commit(self.server, "old", rows=10000)
+        self.terminate_and_kill_in_the_middle_of_three_runs()
         self.assertGreater(self.left(), 0, "it was killed in the middle")
         self.sidecar.start_ready()
         wait_until(lambda: self.left() == 0, "the rest to go", context=self.sidecar.log_tail)
@@ -248,13 +251,7 @@ class Compaction(Case):
         self.begin([job(every="1000h", batch_rows=200, pause="50ms", share_max=0.25)])
         self.sidecar.start_ready()
         self.commit(self.server, "old", rows=10000)
-        self.sidecar.terminate()
-        put_off(self.sidecar, hours=2000)
-        for _ in range(3):
-            before = self.left()
-            self.sidecar.start_ready()
-            wait_until(lambda: self.left() < before, "some to go", context=self.sidecar.log_tail)
-            self.sidecar.kill()
+        self.terminate_and_kill_in_the_middle_of_three_runs()
         self.assertGreater(self.left(), 7500, "it was killed in the middle")
         self.sidecar.start_ready()
         self.wait_run("done", reason="share_max keeps the rest")

@@ -309,13 +309,18 @@ class Troubled(Case):
     def waiting(self):
         return self.server.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0]
 
-    def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(self):
+    def ask_under_a_lock(self):
+        """The lock, the thread that asks, and what it has been answered."""
         self.begin()
         lock = self.lock()
         under_way = []
         asking = threading.Thread(target=lambda: under_way.append(self.web.post("/operations", batch(operation("a")))))
         asking.start()
         wait_until(self.waiting, "the request to wait for the lock", context=self.sidecar.log_tail)
+        return lock, asking, under_way
+
+    def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(self):
+        lock, asking, under_way = self.ask_under_a_lock()
         self.sidecar.process.terminate()
         self.sidecar.wait_log("service: stopping")
         wait_until(lambda: self.web.get("/health").status == 503, "new requests to be refused", every=0.01)
@@ -327,12 +332,7 @@ class Troubled(Case):
         self.assertEqual(self.server.execute("SELECT id FROM operations"), [("a",)])
 
     def test_sigterm_does_not_wait_for_ever(self):
-        self.begin()
-        lock = self.lock()
-        under_way = []
-        asking = threading.Thread(target=lambda: under_way.append(self.web.post("/operations", batch(operation("a")))))
-        asking.start()
-        wait_until(self.waiting, "the request to wait for the lock", context=self.sidecar.log_tail)
+        lock, asking, under_way = self.ask_under_a_lock()
         with self.web.kept() as idle:
             self.web.get("/health", connection=idle)
             self.assertEqual(self.sidecar.terminate(), 0, self.sidecar.log_tail())

@@ -57,14 +57,19 @@ class Sharing(Case):
         self.wait_state(self.first, "standby")
         self.assertEqual(self.second.status()["state"], "streaming")
 
-    def test_P23_killed_behind_a_network_that_is_gone(self):
-        """The server goes on believing in the reader; nothing new is heard of it, so it is ended."""
+    def put_the_first_behind_a_wire(self):
+        """It streams alone."""
         wire = self.server.stops(Wire(self.server.server.url))
         self.second.kill()
         self.first.terminate()
         self.first.configure(**{"postgres.url": wire.url})
         self.first.start_ready()
         self.wait_state(self.first, "streaming")
+        return wire
+
+    def test_P23_killed_behind_a_network_that_is_gone(self):
+        """The server goes on believing in the reader; nothing new is heard of it, so it is ended."""
+        wire = self.put_the_first_behind_a_wire()
         wire.freeze()
         self.first.kill()
         self.commit(self.server, "meanwhile")
@@ -75,12 +80,7 @@ class Sharing(Case):
 
     def test_P23_half_open(self):
         """The server has given the connection up long ago, and we were not told."""
-        wire = self.server.stops(Wire(self.server.server.url))
-        self.second.kill()
-        self.first.terminate()
-        self.first.configure(**{"postgres.url": wire.url})
-        self.first.start_ready()
-        self.wait_state(self.first, "streaming")
+        wire = self.put_the_first_behind_a_wire()
         self.server.execute("ALTER SYSTEM SET wal_sender_timeout = '3s'")
         self.server.execute("SELECT pg_reload_conf()")
         wire.freeze()

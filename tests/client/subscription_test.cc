@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/client/peer.h"
+#include "tests/client/rig.h"
 
 namespace syncflow::client {
 namespace {
@@ -19,19 +19,13 @@ using std::chrono::milliseconds;
 using ::testing::HasSubstr;
 using Type = Event::Type;
 
-class SubscriptionTest : public ::testing::Test {
+class SubscriptionTest : public ScriptedFeed {
  protected:
   using Script = std::function<void(Peer&)>;
 
   SubscriptionTest() {
-    options_.address = listener_.address();
     options_.backoff_min = milliseconds(2);
     options_.backoff_max = milliseconds(50);
-  }
-  ~SubscriptionTest() override {
-    feed_.reset();
-    listener_.Shut();
-    if (server_.joinable()) server_.join();
   }
 
   // One script for each connection, beside the test; a connection ends with its script.
@@ -44,28 +38,9 @@ class SubscriptionTest : public ::testing::Test {
     });
     feed_.emplace(options_);
   }
-  // From here on what the scripts have noted may be read.
-  void Finish() {
-    feed_.reset();
-    server_.join();
-  }
   std::optional<Event> Next() { return feed_->Next(); }
-  // The next event, which must be of this type.
-  Event Expect(Type type) {
-    auto event = feed_->Next();
-    EXPECT_TRUE(event.has_value());
-    if (!event) return {type};
-    EXPECT_EQ(static_cast<int>(event->type), static_cast<int>(type))
-        << event->line << event->message;
-    return *event;
-  }
   // The cursor of the change that must come next.
   std::string Change() { return std::string(Expect(Type::kChange).cursor); }
-
-  Listener listener_;
-  Options options_;
-  std::optional<Subscription> feed_;
-  std::thread server_;
 };
 
 TEST_F(SubscriptionTest, EveryLineIsAnEvent) {

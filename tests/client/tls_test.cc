@@ -13,7 +13,7 @@
 #include <functional>
 #include <thread>
 
-#include "tests/client/peer.h"
+#include "tests/client/rig.h"
 
 namespace syncflow::client {
 namespace {
@@ -107,7 +107,7 @@ class TlsPeer {
   SSL* ssl_;
 };
 
-class TlsTest : public ::testing::Test {
+class TlsTest : public ScriptedFeed {
  protected:
   using Script = std::function<void(TlsPeer&)>;
 
@@ -115,7 +115,6 @@ class TlsTest : public ::testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "syncflow-tls-XXXXXX").string();
     folder_ = mkdtemp(name.data());
     server_identity_.emplace(folder_, "server", "DNS:feed.internal,IP:127.0.0.1");
-    options_.address = listener_.address();
     options_.backoff_min = options_.backoff_max = milliseconds(2);
     options_.connect_timeout = std::chrono::minutes(1);
     options_.tls.emplace().ca_file = server_identity_->file();
@@ -123,9 +122,7 @@ class TlsTest : public ::testing::Test {
     SSL_CTX_use_PrivateKey(context_, server_identity_->key());
   }
   ~TlsTest() override {
-    feed_.reset();
-    listener_.Shut();
-    if (server_.joinable()) server_.join();
+    End();
     SSL_CTX_free(context_);
     std::filesystem::remove_all(folder_);
   }
@@ -149,28 +146,11 @@ class TlsTest : public ::testing::Test {
     });
     feed_.emplace(options_);
   }
-  // From here on what the script has noted may be read.
-  void Finish() {
-    feed_.reset();
-    server_.join();
-  }
-  Event Expect(Type type) {
-    auto event = feed_->Next();
-    EXPECT_TRUE(event.has_value());
-    if (!event) return {type};
-    EXPECT_EQ(static_cast<int>(event->type), static_cast<int>(type))
-        << event->line << event->message;
-    return *event;
-  }
   std::string WhyNot() { return std::string(Expect(Type::kDisconnected).message); }
 
   std::filesystem::path folder_;
   std::optional<Identity> server_identity_;
   SSL_CTX* context_ = SSL_CTX_new(TLS_server_method());
-  Listener listener_;
-  Options options_;
-  std::optional<Subscription> feed_;
-  std::thread server_;
 };
 
 TEST_F(TlsTest, CarriesTheFeed) {
