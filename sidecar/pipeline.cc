@@ -128,24 +128,27 @@ void Pipeline::Pump(replication::Stream& stream) {
     while (auto message = stream.Receive()) Take(*message);  // Decode, Encode, Append
     if (!more || FlushIsDue()) Flush();                      // Announce
     Confirm(stream);
+    LetABurstGather(more);
     if (more) continue;
-    LetABurstGather();
-    auto deadline = adapter::Clock::now() + seconds(1);
-    if (stream.server_waits()) deadline = adapter::Clock::now() + kServerWaits;
     auto idle = adapter::Clock::now();
+    auto deadline = idle + (stream.server_waits() ? kServerWaits : seconds(1));
     stream.Wait(std::min(deadline, stream.next_status()), wake_fd_);
-    awaited_ = adapter::Clock::now() - idle;
+    busy_since_ = adapter::Clock::now();
+    awaited_ = busy_since_ - idle;
   }
 }
 
-// The walsender writes message by message. In the middle of a burst a short nap lets many gather,
-// which halves the cost of reading, writing and delivering them; a lone commit is never kept
-// waiting.
-void Pipeline::LetABurstGather() {
+// The walsender writes message by message. In the middle of a burst, which is when much has come
+// since the last wait, or little by little for a while, a short nap lets many gather, which halves
+// the cost of reading, writing and delivering them; a lone commit is never kept waiting.
+void Pipeline::LetABurstGather(bool more) {
   uint64_t received = probe_.stream.received_bytes.load(std::memory_order_relaxed);
-  uint64_t bytes = received - std::exchange(received_before_, received);
-  if (bytes == 0) return;
-  if (bytes >= kBurstBytes || awaited_ < kBurstGap) std::this_thread::sleep_for(kBurstNap);
+  uint64_t turn = received - std::exchange(received_before_, received);
+  burst_bytes_ += turn;
+  bool trickles = turn < kBurstBytes && adapter::Clock::now() - busy_since_ >= kBurstNap;
+  bool burst = burst_bytes_ >= kBurstBytes || (burst_bytes_ > 0 && awaited_ < kBurstGap);
+  if (!more) burst_bytes_ = 0;
+  if (more ? trickles : burst) std::this_thread::sleep_for(kBurstNap);
 }
 
 void Pipeline::Take(const replication::WalMessage& message) {

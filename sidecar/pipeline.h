@@ -56,7 +56,7 @@ class Pipeline {
   void TellOfStall();
   void Stream();
   void Pump(replication::Stream& stream);
-  void LetABurstGather();
+  void LetABurstGather(bool more);
   void Take(const replication::WalMessage& message);
   void Take(const replication::XLogData& data);
   void Take(const replication::Keepalive& keepalive);
@@ -107,8 +107,10 @@ class Pipeline {
   adapter::Clock::time_point opened_at_;
   bool silent_ = false;
   std::optional<replication::Begin> open_;  // the transaction that is being received
-  uint64_t received_before_ = 0;            // bytes, at the last turn that found the socket empty
-  // Since the last turn, until something came.
+  uint64_t received_before_ = 0;            // bytes, at the last turn
+  uint64_t burst_bytes_ = 0;                // since the socket was found empty
+  adapter::Clock::time_point busy_since_;   // the end of the last wait
+  // Its length.
   adapter::Clock::duration awaited_ = adapter::Clock::duration::max();
   bool pending_ = false;  // lines were appended since the last Flush
   adapter::Clock::time_point pending_since_;

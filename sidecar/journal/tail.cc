@@ -7,6 +7,7 @@ namespace syncflow::journal {
 namespace {
 
 constexpr size_t kBlockBytes = 256 << 10;
+constexpr size_t kSpareMax = 4;
 
 // The longest beginning of at most `max_bytes` that ends with a line; one whole line when the first
 // is longer.
@@ -18,6 +19,29 @@ std::string_view WholeLines(std::string_view bytes, uint64_t max_bytes) {
 }
 
 }  // namespace
+
+TailBlocks::Bytes TailBlocks::Spare::Take() {
+  std::lock_guard lock(mutex_);
+  if (blocks_.empty()) return Bytes(new char[kBlockBytes]);
+  Bytes bytes = std::move(blocks_.back());
+  blocks_.pop_back();
+  return bytes;
+}
+
+void TailBlocks::Spare::Put(Bytes bytes) {
+  std::lock_guard lock(mutex_);
+  if (blocks_.size() < kSpareMax) blocks_.push_back(std::move(bytes));
+}
+
+TailBlocks::Block::Block(uint64_t block_start, size_t block_capacity, std::shared_ptr<Spare> from)
+    : start(block_start),
+      capacity(block_capacity),
+      spare(std::move(from)),
+      bytes(capacity == kBlockBytes ? spare->Take() : Bytes(new char[capacity])) {}
+
+TailBlocks::Block::~Block() {
+  if (capacity == kBlockBytes) spare->Put(std::move(bytes));
+}
 
 bool TailBlocks::Fits(size_t line_bytes) const {
   return open_ && open_->capacity - open_->used >= line_bytes;
@@ -37,7 +61,7 @@ std::string_view TailBlocks::batch() const {
 }
 
 void TailBlocks::OpenBlock(size_t line_bytes) {
-  open_ = std::make_shared<Block>(next_, std::max(kBlockBytes, line_bytes));
+  open_ = std::make_shared<Block>(next_, std::max(kBlockBytes, line_bytes), spare_);
   std::lock_guard lock(mutex_);
   blocks_.push_back(open_);
   held_ += open_->capacity;

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "sidecar/journal/journal.h"
 
@@ -36,18 +37,34 @@ class TailBlocks {
   std::optional<View> Look(uint64_t offset, uint64_t head, uint64_t max_bytes) const;
 
  private:
+  using Bytes = std::unique_ptr<char[]>;
+
+  // Memory of blocks that nobody reads any more: fresh pages cost more than what is written to
+  // them.
+  class Spare {
+   public:
+    Bytes Take();
+    void Put(Bytes bytes);
+
+   private:
+    std::mutex mutex_;
+    std::vector<Bytes> blocks_;
+  };
+
   struct Block {
-    Block(uint64_t block_start, size_t block_capacity)
-        : start(block_start), capacity(block_capacity), bytes(new char[block_capacity]) {}
-    uint64_t start;
-    size_t capacity;
+    Block(uint64_t start, size_t capacity, std::shared_ptr<Spare> spare);
+    ~Block();
+    const uint64_t start;
+    const size_t capacity;
+    const std::shared_ptr<Spare> spare;
     size_t used = 0;  // ingest thread only; readers stop at the head
-    std::unique_ptr<char[]> bytes;
+    Bytes bytes;
   };
 
   void OpenBlock(size_t line_bytes);
 
   const uint64_t bytes_max_;
+  const std::shared_ptr<Spare> spare_ = std::make_shared<Spare>();
   uint64_t next_;                // ingest thread only
   uint64_t batch_start_;         // ingest thread only
   std::shared_ptr<Block> open_;  // ingest thread only; also the last of blocks_

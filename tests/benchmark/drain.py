@@ -80,9 +80,10 @@ class Reader:
 
 
 def processor_seconds(pid):
+    """Of its own code, and of the kernel's for it."""
     with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return [int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in fields[11:13]]
 
 
 def memory_peak(pid):
@@ -121,10 +122,10 @@ def measure(server, plugin, title, rows, total, rounds):
             continue  # warms the page cache
         reference.append(total / elapsed_reference)
         ours.append(total / elapsed)
-        cost.append(processor / total * 1e6)
+        cost.append([seconds / total * 1e6 for seconds in processor])
     drop_slot(server, base)
     ratio = bench.median([mine / theirs for mine, theirs in zip(ours, reference)])
-    return [f"{plugin}, {title}", f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", f"{bench.median(cost):.2f}"]
+    return [f"{plugin}, {title}", f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", *(f"{bench.median(each):.2f}" for each in (map(sum, cost), *zip(*cost)))]
 
 
 def main():
@@ -137,7 +138,7 @@ def main():
         rows = [measure(server, plugin, title, *shape, rounds)
                 for plugin in bench.PLUGIN_OPTIONS for title, shape in SHAPES.items()]
     bench.table(f"drain: changes a second, medians of {rounds} rounds, the two in turn",
-                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "own CPU us/change (goal <= 2, pgoutput 1.5)"], rows)
+                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "CPU us/change (goal <= 2, pgoutput 1.5)", "its own", "the kernel's"], rows)
 
 
 if __name__ == "__main__":

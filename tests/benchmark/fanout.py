@@ -12,6 +12,7 @@ import sys
 import time
 
 import bench
+import certificate
 from postgres import free_port
 from sidecar import ROOT
 from waiting import wait_until
@@ -77,16 +78,9 @@ def redis(rig):
     return Server("redis", "Redis", port, start(rig, *named, *words))
 
 
-def certificate(folder):
-    files = {"certificate": os.path.join(folder, "cert.pem"), "key": os.path.join(folder, "key.pem")}
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1", "-out",
-                    files["certificate"], "-keyout", files["key"]], check=True, capture_output=True)
-    return files
-
-
 def feed(rig, tls):
     name = "feed, TLS" if tls else "feed"
-    settings = {"feed.tls": certificate(rig.folder)} if tls else {}
+    settings = {"feed.tls": certificate.make(rig.folder)} if tls else {}
     sidecar = rig.sidecar("tls" if tls else "plain", **{"notify.mode": "off", "notify.watch": False, "log.level": "warning", **settings})
     sidecar.start_ready()
     return Server("feed", name, sidecar.feed[1], sidecar.process.pid, ("tls" if tls else "plain", rig.server.url))

@@ -96,7 +96,7 @@ def drains(server, total, rounds):
                 results[way].append(run(slot))
                 drain.drop_slot(server, slot)
         drain.drop_slot(server, base)
-    return [[way, f"{total / bench.median([run[0] for run in runs]):,.0f}", f"{bench.median([run[1] for run in runs]) / total * 1e6:.1f}",
+    return [[way, f"{total / bench.median([run[0] for run in runs]):,.0f}", f"{bench.median([sum(run[1]) for run in runs]) / total * 1e6:.1f}",
              f"{max(run[2] for run in runs):.0f}"] for way, runs in results.items()]
 
 
