@@ -102,7 +102,7 @@ class Client:
             print(f"{line['code']}: {line['message']}", file=sys.stderr)
         if kind == "bye":
             self.wait = line["retry_ms"] / 1000
-            if line["code"] == "rights_changed" and self.place["from"] == "snapshot":
+            if line["code"] == "rights_changed" and self.place.get("from") == "snapshot":
                 self.place = {"from": "snapshot"}  # what may be read now may have passed already
         if kind == "hello" and line.get("request") == self.request:
             self.answered, self.pause = True, 0.5

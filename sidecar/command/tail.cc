@@ -76,7 +76,7 @@ class Printer {
 
  private:
   void PrintSnapshotBegin(const Event& event);
-  void SayGap(const Event& event) const;
+  void PrintGap(const Event& event);
   bool CannotWrite(int error);
   void Append(std::string_view line) { out_.append(line).push_back('\n'); }
 
@@ -99,7 +99,7 @@ void Printer::Print(const Event& event) {
       inside_snapshot_ = false;
       return raw_ ? Append(event.line) : void();
     case Type::kGap:
-      return SayGap(event);
+      return PrintGap(event);
     case Type::kProblem:
       return Say(std::string(event.code) + ": " + std::string(event.message));
     case Type::kDisconnected:
@@ -117,7 +117,8 @@ void Printer::PrintSnapshotBegin(const Event& event) {
   if (raw_) Append(event.line);
 }
 
-void Printer::SayGap(const Event& event) const {
+void Printer::PrintGap(const Event& event) {
+  if (raw_) Append(event.line);
   bool recovered = event.code == "history_recovered";
   Say("gap: changes after " + std::string(event.after) +
       (recovered ? " were lost and are taken from the table"

@@ -25,7 +25,7 @@ FORGOTTEN_MAX = 300  # lines
 
 class Consumer:
     """`start`: earliest, latest or a cursor. `keep_lines`: the bytes of change lines as well. `lines`: shared with
-    other consumers, to save memory."""
+    other consumers, to save memory. `tls`: an SSLContext."""
 
     def __init__(
         self,
@@ -37,8 +37,10 @@ class Consumer:
         seed=0,
         keep_lines=False,
         lines=None,
+        tls=None,
     ):
         self.address = address
+        self.tls = tls
         self.name = name
         self.pace = pace
         self.heartbeat = heartbeat
@@ -113,8 +115,12 @@ class Consumer:
             self._forget()
             self.stopping.wait(self.chance.uniform(0.02, 0.3))
 
+    def _open(self):
+        connection = socket.create_connection(self.address, timeout=10)
+        return self.tls.wrap_socket(connection, server_hostname="localhost") if self.tls else connection
+
     def _connect_once(self):
-        with socket.create_connection(self.address, timeout=10) as connection:
+        with self._open() as connection:
             self.connections += 1
             self.answered = self.pace == "plain"
             self.socket = connection

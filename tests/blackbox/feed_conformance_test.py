@@ -5,12 +5,11 @@ import hashlib
 import json
 import os
 import re
-import ssl
-import subprocess
 import threading
 import time
 import unittest
 
+import certificate
 from case import INSERT, Case
 from consumer import Consumer
 from peer import SEEN, Peer, hello, line
@@ -607,10 +606,7 @@ class Encrypted(FeedCase):
 
     @classmethod
     def setUpClass(cls):
-        files = {name: os.path.join(SERVER.folder, f"{name}.pem") for name in ("certificate", "key")}
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost",
-                        "-days", "2", "-out", files["certificate"], "-keyout", files["key"]], check=True, capture_output=True)
-        cls.settings = {"feed.tls": files}
+        cls.settings = {"feed.tls": certificate.make(SERVER.folder)}
         super().setUpClass()
 
     def test_who_does_not_speak_it_is_told(self):
@@ -625,9 +621,8 @@ class Encrypted(FeedCase):
             self.assertNotIn(b"{", peer.raw_line())
 
     def test_lines_are_the_same(self):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self.settings["feed.tls"]["certificate"])
         peer = self.peer()
+        context = certificate.trust(self.settings["feed.tls"])
         peer.socket = self.enterContext(context.wrap_socket(peer.socket, server_hostname="localhost"))
         peer.send(hello(request="secret", start="latest"))
         peer.until("hello", request="secret")

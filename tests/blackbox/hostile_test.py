@@ -10,6 +10,7 @@ import threading
 import time
 import unittest
 
+import certificate
 from case import Case
 from consumer import Consumer
 from peer import Peer, hello
@@ -43,13 +44,14 @@ def processor_seconds(pid):
 
 
 class Hostile(Case):
-    def begin(self, prefix=(), **settings):
+    def begin(self, prefix=(), tls=False, **settings):
         self.server = self.rig()
-        self.sidecar = self.server.sidecar(**settings)
+        files = certificate.make(self.server.folder) if tls else None
+        self.sidecar = self.server.sidecar(**{"feed.tls": files} if tls else {}, **settings)
         self.sidecar.start(prefix)
         self.sidecar.wait_ready()
         self.server.wait_slot(self.sidecar.slot)
-        self.good = self.server.stops(Consumer(self.sidecar.feed, heartbeat=PATIENT).start())
+        self.good = self.server.stops(Consumer(self.sidecar.feed, heartbeat=PATIENT, tls=certificate.trust(files) if tls else None).start())
         self.commit(self.server, "before")
         self.wait_good("before-10")
 
@@ -191,6 +193,26 @@ class Hostile(Case):
         finally:
             ended.set()
             dripping.join()
+        self.wait_alone()
+        self.assert_unaffected()
+
+    def test_F7_handshakes_that_never_end(self):
+        """Silence, the begin of a ClientHello and a byte more of it now and then, garbage, and who leaves in the middle."""
+        self.begin(tls=True)
+        silent = self.peers(100)
+        dripping = self.peers(100, b"\x16\x03\x01\x02\x00\x01")
+        garbage = self.peers(100, b"\x16\x03\x01\x00\x05hello")
+        for peer in self.peers(100, b"\x16\x03"):
+            peer.reset()
+        for _ in range(4):
+            for peer in dripping:
+                peer.send(b"\x00")
+            time.sleep(0.5)
+        self.assert_unaffected("meanwhile")
+        self.assertTrue(all(b"{" not in peer.raw_line() for peer in garbage))
+        self.assertTrue(all(peer.refusal(b"")["code"] == "tls_required" for peer in silent))
+        for peer in dripping:
+            self.assertEqual(peer.socket.recv(1), b"")
         self.wait_alone()
         self.assert_unaffected()
 

@@ -242,17 +242,24 @@ class Snapshot(Case):
         wait_until(lambda: self.sidecar.metrics()[answered] >= before + 2, "heartbeats without a standby", context=self.sidecar.log_tail)
 
     def test_hundred_joiners_read_the_table_once(self):
+        """While it is written to, which scans nothing."""
         self.begin()
         self.fill(3000, size=300)
         scans = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'documents'"
         before = self.server.execute(scans)[0][0]
+        writers = self.server.stops(DocumentWriters(self.server.server.url, SEED).start())
         replicas = [self.server.stops(Replica(self.sidecar.feed, f"r{n}").start()) for n in range(100)]
         for replica in replicas:
             wait_until(lambda: replica.complete, "the snapshot", context=self.sidecar.log_tail)  # noqa: B023
-            self.assertEqual(len(replica.documents), 3000)
-        self.server.execute("SELECT pg_stat_force_next_flush()")
         after = wait_until(lambda: self.server.execute(scans)[0][0] - before, "the scan to be counted")
         self.assertEqual(after, 1)
+        with writers:
+            self.assertIsNone(writers.crash)
+            wanted = self.table()
+            for replica in replicas:
+                wait_until(lambda: replica.documents == wanted, f"replica {replica.name} to have the table",  # noqa: B023
+                           context=lambda: self.difference(replica, wanted))  # noqa: B023
+        self.assertGreater(writers.count, 100, "hardly anything was written meanwhile")
         slots = self.server.execute("SELECT slot_name FROM pg_replication_slots")
         self.assertEqual(slots, [(self.sidecar.slot,)], "the temporary slot is gone")
 

@@ -271,17 +271,19 @@ TEST_F(Tailed, ErrorThatIsNotFatalIsOnlySaid) {
   EXPECT_EQ(OutLine(), ChangeLine("1.2.3"));
 }
 
-TEST_F(Tailed, GapIsSaidAndPassed) {
+TEST_F(Tailed, GapIsSaidPrintedAndPassed) {
   Start();
+  std::string gap =
+      R"({"type":"gap","code":"history_lost","after":"1.1.0","resume":"1.7.0","reason":"retention"})";
   {
     Peer peer = Accept();
     peer.Greet("1.0.0");
-    peer.Send(
-        R"({"type":"gap","code":"history_lost","after":"1.1.0","resume":"1.7.0","reason":"retention"})");
+    peer.Send(gap);
   }
   EXPECT_EQ(Accept().Greet()["from"], "1.7.0");
   EXPECT_EQ(ErrLine(),
             "gap: changes after 1.1.0 are lost, going on at 1.7.0 (history_lost: retention)");
+  EXPECT_EQ(OutLine(), gap);
 }
 
 TEST_F(Tailed, ByeIsFollowedByTheDelayItNames) {
