@@ -1,6 +1,7 @@
 """The status page in a real Chromium, at the real program under load. With SYNCFLOW_PICTURE=FOLDER it also leaves pictures there."""
 
 import os
+import re
 import time
 import unittest
 import urllib.parse
@@ -8,6 +9,7 @@ import urllib.parse
 from browser import Browser
 from case import Case
 from durable_test import Named
+from sidecar import ROOT
 from waiting import wait_until
 from web import Web
 from writer import Writers
@@ -118,6 +120,17 @@ class Page(Case):
         status = self.sidecar.status()
         self.assertEqual([row[2] for row in browser.rows("gaps")], [gap["reason"] for gap in status["gaps"]])
         self.assertRegex(browser.row("losses", "Stream lost history"), "^once, healed$")
+
+    def test_it_has_a_word_for_every_state(self):
+        page = self.source("sidecar/http/status_page.html")
+        for states, header, name in (("states", "sidecar/pipeline_probe.h", "kPipelineStates"), ("slots", "sidecar/slot_probe.h", "kWalStatuses")):
+            known = re.findall(r"(\w+): \[", re.search(rf"const {states} = {{(.*?)}};", page, re.DOTALL)[1])
+            there_are = re.findall(r'"(\w+)"', re.search(rf"{name} = {{(.*?)}};", self.source(header), re.DOTALL)[1])
+            self.assertEqual(sorted(known), sorted(there_are), states)
+
+    def source(self, path):
+        with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+            return file.read()
 
     def test_what_others_write_is_text(self):
         self.server = self.rig()
