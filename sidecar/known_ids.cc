@@ -67,10 +67,19 @@ bool KnownIds::Contains(std::string_view id) const {
 void KnownIds::Add(std::string_view line) {
   std::string_view id = After(line, "\"op\":{\"id\":");
   if (id.empty()) return;  // a gap
-  hashes_.push_back(HashOf(QuotedText(id)));
-  if (oldest_xid_ != 0) return;
+  id = QuotedText(id);
+  if (hashes_.empty()) NoteOldest(line, id);
+  hashes_.push_back(HashOf(id));
+}
+
+void KnownIds::NoteOldest(std::string_view line, std::string_view quoted_id) {
   std::string_view xid = After(line, "\"xid\":");
-  std::from_chars(xid.data(), xid.data() + xid.size(), oldest_xid_);
+  std::from_chars(xid.data(), xid.data() + xid.size(), oldest_.xid);
+  line = line.substr(0, line.find("\"op\":"));
+  if (After(line, "\"recovered\":true").empty()) return;
+  std::string_view received_at = After(line, "\"committed_at\":\"");
+  oldest_.recovered = received_at.substr(0, received_at.find('"'));
+  oldest_.id = quoted_id;
 }
 
 }  // namespace syncflow

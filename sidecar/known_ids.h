@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -21,16 +22,22 @@ class KnownIds {
 
   // Compares 128-bit hashes: of ten million ids, two are taken for one in 1 of 10^24 cases.
   bool Contains(std::string_view id) const;
-  // The transaction that wrote the oldest line; 0 when there is none.
-  uint32_t oldest_xid() const { return oldest_xid_; }
+  // The oldest line.
+  struct Oldest {
+    uint32_t xid = 0;         // 0 when there is none
+    std::string recovered{};  // where it was: its received_at
+    std::string id{};         // then; as JSON
+  };
+  const Oldest& oldest() const { return oldest_; }
 
  private:
   using Hash = std::pair<uint64_t, uint64_t>;
 
   void Add(std::string_view line);
+  void NoteOldest(std::string_view line, std::string_view quoted_id);
 
   std::deque<Hash> hashes_;  // sorted; a vector would need three times its size to grow
-  uint32_t oldest_xid_ = 0;
+  Oldest oldest_;
 };
 
 }  // namespace syncflow

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "sidecar/log/log.h"
+#include "sidecar/reconcile.h"
 
 namespace syncflow {
 namespace {
@@ -82,6 +83,8 @@ void Pipeline::Run() {
     ThrowIfSyncFailed();
     try {
       Stream();
+    } catch (const JournalIsFull& error) {
+      RetreatFor(ReconnectReason::kBlocked, error.Explain(), backoff_.Next());
     } catch (const adapter::Error& error) {
       Retreat(error);
     } catch (const replication::DecodeError& error) {
@@ -405,7 +408,8 @@ void Pipeline::Retreat(const replication::DecodeError& error) {
 
 void Pipeline::RetreatFor(ReconnectReason reason, const std::string& sentence, milliseconds delay) {
   probe_.Count(reason);
-  probe_.state = PipelineState::kConnecting;
+  bool blocked = reason == ReconnectReason::kBlocked;
+  probe_.state = blocked ? PipelineState::kBlocked : PipelineState::kConnecting;
   probe_.last_error.Set(sentence);
   log::Warning("pipeline", sentence, {{"retry_ms", delay.count()}});
   feed_.UpstreamDown(sentence);
@@ -413,8 +417,8 @@ void Pipeline::RetreatFor(ReconnectReason reason, const std::string& sentence, m
   // held one is repeated too.
   if (encoder_) encoder_->Drop();
   bool streamed = std::exchange(stream_, nullptr) != nullptr;
-  bool poisoned = streamed && open_ && reason != ReconnectReason::kEnded &&
-                  reason != ReconnectReason::kBlocked && upstream_.poison().Met(*open_);
+  bool poisoned = streamed && open_ && reason != ReconnectReason::kEnded && !blocked &&
+                  upstream_.poison().Met(*open_);
   if (poisoned) return Stick(sentence);
   Pause(delay);
 }

@@ -44,7 +44,7 @@ class Reconciliation {
     Open();
     if (!options_.gap_only_if_missing) TellGap();
     // One by one, since a few may be large.
-    connection_.ForEachRow(Rows(known.oldest_xid()), [&](const adapter::Result& row) {
+    connection_.ForEachRow(Rows(known.oldest()), [&](const adapter::Result& row) {
       options_.beat();
       if (!known.Contains(row.Get(0, 0))) Append(row);
     });
@@ -82,18 +82,26 @@ class Reconciliation {
   }
 
   // Transaction numbers have 32 bits in a row; they are told apart by their distance to the next.
-  std::string Rows(uint32_t oldest_xid) const {
-    std::string distance = "((next - xmin::text::bigint) & 4294967295)";
-    std::string trimmed = journal_.earliest().base == journal::Position() || oldest_xid == 0
-                              ? ""
-                              : " WHERE " + distance + " < ((next - " + std::to_string(oldest_xid) +
-                                    ") & 4294967295)";
+  std::string Rows(const KnownIds::Oldest& oldest) const {
+    bool trimmed = journal_.earliest().base.commit_lsn > kBeginning && oldest.xid != 0;
     return "SELECT id, type, collection, doc_id, data, timestamp, "
            "client_id, synced, vector_clock, xmin, (extract(epoch FROM coalesce(received_at, "
            "localtimestamp)) * 1000000)::bigint FROM " +
            connection_.QuoteIdentifier(options_.schema) +
            ".operations, (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS next) s" +
-           trimmed + " ORDER BY received_at, id COLLATE \"C\"";
+           (trimmed ? " WHERE NOT " + Removed(oldest) : "") +
+           " ORDER BY received_at, id COLLATE \"C\"";
+  }
+
+  // By retention, so far as anybody can tell.
+  std::string Removed(const KnownIds::Oldest& oldest) const {
+    auto distance = [](const std::string& xid) { return "((next - " + xid + ") & 4294967295)"; };
+    std::string before =
+        distance("xmin::text::bigint") + " >= " + distance(std::to_string(oldest.xid) + "::bigint");
+    if (oldest.recovered.empty()) return "(" + before + ")";
+    return "(" + before + " AND (coalesce(received_at, localtimestamp), id COLLATE \"C\") < (" +
+           connection_.QuoteLiteral(oldest.recovered) + "::timestamp, " +
+           connection_.QuoteLiteral(oldest.id) + "::jsonb #>> '{}'))";
   }
 
   // Before the slot's first transaction, behind everything the journal has.
@@ -149,8 +157,7 @@ Reconciled Reconcile(const ReconcileOptions& options, const replication::NewSlot
     return Reconciliation(options, slot, journal).Run();
   } catch (const journal::Error& error) {
     if (error.kind() != journal::Error::Kind::kDiskFull) throw;
-    throw adapter::Error(error.what(), "53100",
-                         "free space or lower journal.retain_size; recovering begins again then");
+    throw JournalIsFull(error.what());
   }
 }
 

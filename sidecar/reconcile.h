@@ -15,12 +15,17 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "adapter/connection.h"
 #include "replication/slot.h"
 #include "sidecar/journal/journal.h"
 
 namespace syncflow {
+
+// Where the history of a journal starts that begins with the table. Not 1: the position before
+// that, zero, is that of a name that was promised a snapshot.
+inline constexpr replication::Lsn kBeginning(2);
 
 struct ReconcileOptions {
   adapter::ConnectOptions connect;
@@ -38,10 +43,18 @@ struct Reconciled {
   bool gap = false;         // stands before them
 };
 
+// The journal's disk is full; recovering begins again when there is room.
+struct JournalIsFull : adapter::Error {
+  explicit JournalIsFull(std::string message)
+      : Error(std::move(message), "53100",
+              "free space or lower journal.retain_size; recovering begins again then") {}
+};
+
 // The journal's recorded position is the slot's start
 // afterwards. Where retention has removed lines, rows of transactions that began before the one of
-// the oldest line are taken for removed, and that one as complete. Throws adapter::Error when it
-// has to be begun again (53100: the journal's disk is full), journal::Error when the journal cannot
+// the oldest line are taken for removed, and that one as complete; where that line was recovered
+// itself, only rows that came before it in the order of recovering. Throws adapter::Error when it
+// has to be begun again (JournalIsFull among them), journal::Error when the journal cannot
 // be used any more.
 Reconciled Reconcile(const ReconcileOptions& options, const replication::NewSlot& slot,
                      journal::Journal& journal);

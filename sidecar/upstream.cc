@@ -23,10 +23,6 @@ constexpr std::chrono::seconds kFrozenTimeout{60};
 // A new slot waits for open transactions; less than what liveness allows the ingest loop.
 constexpr std::chrono::seconds kCreateTimeout{120};
 
-// Of a history that begins with the table. Not 1: the position before that, zero, is that of a name
-// that was promised a snapshot.
-constexpr replication::Lsn kBeginning(2);
-
 constexpr const char* kSuspicion =
     "the table is another one than before: renamed, replaced, rewritten or altered, or its "
     "publication was; what was written while it had another name or was not logged, PostgreSQL "

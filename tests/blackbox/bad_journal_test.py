@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 from case import CONFIGURATION, FAILED, Case
+from waiting import wait_until
 
 
 class FolderCase(Case):
@@ -26,6 +27,9 @@ class FolderCase(Case):
             self.skipTest(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")
         self.addCleanup(subprocess.run, ["umount", "-l", folder], check=False)
         return folder
+
+    def wait_state(self, sidecar, state):
+        wait_until(lambda: sidecar.status()["state"] == state, f"the state {state}", context=sidecar.log_tail)
 
 
 class Folder(FolderCase):
@@ -85,6 +89,7 @@ class FullDisk(FolderCase):
             file.write(bytes(shutil.disk_usage(self.folder).free - (512 << 10)))
         self.commit(self.server, "meanwhile", rows=2000, size=1000)
         self.assert_sentence(self.sidecar, "full", "space|retain_size|larger")
+        self.wait_state(self.sidecar, "blocked")
 
     def test_serves_on_and_recovers(self):
         self.commit(self.server, "later")
@@ -92,6 +97,7 @@ class FullDisk(FolderCase):
         self.assertEqual(self.sidecar.get("/livez")[0], 200)
         self.assertEqual(self.sidecar.get("/readyz")[0], 200)
         os.unlink(self.ballast)
+        self.wait_state(self.sidecar, "streaming")
         self.assert_delivers(self.server, self.sidecar, ["before", "meanwhile", "later"])
 
     def test_killed_while_it_is_full(self):
@@ -107,6 +113,19 @@ class FullDisk(FolderCase):
         self.server.server.start()
         os.unlink(self.ballast)
         self.assert_delivers(self.server, self.sidecar, ["before", "meanwhile"])
+
+
+class FullFromTheStart(FolderCase):
+    def test_more_in_the_table_than_there_is_room(self):
+        """Recovering stops, which is said as of the journal's disk, and goes on when that is larger."""
+        folder = self.mount("size=8m")
+        self.server.sidecar("first").start_ready().terminate()  # which created the table
+        self.commit(self.server, "before", rows=12000, size=1000)
+        sidecar = self.server.sidecar(**{"journal.directory": folder, "journal.segment_size": "1MiB"}).start()
+        self.assert_sentence(sidecar, "full", "space|retain_size")
+        self.wait_state(sidecar, "blocked")
+        subprocess.run(["mount", "-o", "remount,size=64m", folder], check=True)
+        self.assert_delivers(self.server, sidecar, ["before"])
 
 
 if __name__ == "__main__":

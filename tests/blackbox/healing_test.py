@@ -4,6 +4,7 @@ it."""
 
 import collections
 import contextlib
+import glob
 import json
 import random
 import shutil
@@ -381,6 +382,34 @@ class Healing(Case):
         self.sidecar.start_ready()
         self.commit(self.server, "new")
         self.assert_delivers(self.server, self.sidecar, ["new"])
+
+    def test_P27_first_start_killed_in_the_middle_of_one_large_transaction(self):
+        """With a journal that keeps everything, and with one that has let go already of what came first."""
+        for name, retain_size in (("whole", "1GiB"), ("short", "4MiB")):
+            with self.subTest(name):
+                sidecar = self.server.sidecar(name, **{"journal.retain_size": retain_size, "journal.segment_size": "1MiB"})
+                sidecar.start_ready().terminate()
+                self.server.execute("SELECT pg_drop_replication_slot(%s)", sidecar.slot)
+                shutil.rmtree(sidecar.journal)
+                self.server.execute("TRUNCATE operations")
+                self.commit(self.server, name, rows=60000, size=1000)
+                sidecar.start()
+                wait_until(lambda: self.lines_in(sidecar.journal) > 15000, "a quarter of it", context=sidecar.log_tail)  # noqa: B023
+                sidecar.kill()
+                self.assertLess(self.lines_in(sidecar.journal), 60000, "it was killed in the middle")
+                sidecar.start_ready()
+                self.commit(self.server, f"{name}after")
+                consumer = self.server.stops(Consumer(sidecar.feed).start())
+                wait_until(lambda: consumer.has(f"{name}after-10"), "the end", context=sidecar.log_tail)  # noqa: B023
+                delivered = [one.id for one in consumer.deliveries]
+                order = [row[0] for row in self.server.execute('SELECT id FROM operations ORDER BY received_at, id COLLATE "C"')]
+                self.assertEqual(len(delivered) < len(order), name == "short", (len(delivered), len(order)))
+                wrong = [pair for pair in zip(delivered[:-10], order[-len(delivered):-10]) if pair[0] != pair[1]]
+                self.assertEqual(wrong[:5], [], "an end of the table, in its order")
+
+    def lines_in(self, folder):
+        """As the names of its segments tell."""
+        return max((int(name.split(".")[-2]) for name in glob.glob(f"{folder}/*.ndjson")), default=0)
 
     # ---- again and again ----
 
