@@ -137,6 +137,13 @@ class Batch {
     document.updated_at = std::stoll(std::string(result.Get(row, 6)));
   }
 
+  // A client applies it like an operation from elsewhere: an update would bring a deleted document
+  // back there, and a delete take away one that lives.
+  static std::string TypeOfConflict(const Operation& operation, const DocumentState& document) {
+    if (document.deleted) return "delete";
+    return operation.type == "delete" ? "insert" : operation.type;
+  }
+
   void Take(const Operation& operation, Acceptance& acceptance) {
     DocumentState& document = documents_.at({operation.collection, operation.doc_id});
     if (known_.contains(operation.id)) {
@@ -146,9 +153,10 @@ class Batch {
       stored_.push_back(&operation);
       acceptance.accepted.push_back(operation.id);
     } else {
-      acceptance.conflicts.push_back(operation);
-      acceptance.conflicts.back().data = document.data;
-      acceptance.conflicts.back().vector_clock = document.vector_clock;
+      Operation& conflict = acceptance.conflicts.emplace_back(operation);
+      conflict.type = TypeOfConflict(operation, document);
+      conflict.data = document.data;
+      conflict.vector_clock = document.vector_clock;
     }
   }
 

@@ -21,9 +21,11 @@ struct Rejection {
 // Every operation of the batch is in exactly one of the three.
 struct Acceptance {
   std::vector<std::string>
-      accepted;                      // ids in the batch's order; those already known are among them
-  std::vector<Operation> conflicts;  // the operation with the server's data and clock
-  std::vector<Rejection> rejected;   // cannot be stored, now or later
+      accepted;  // ids in the batch's order; those already known are among them
+  // The operation with the server's data and clock; its type is `delete` where the document is
+  // deleted, and `insert` where a delete met a change.
+  std::vector<Operation> conflicts;
+  std::vector<Rejection> rejected;  // cannot be stored, now or later
 
   // {"accepted":[ids],"conflicts":[operations]}, as SyncFlow's clients expect it, and
   // "rejected":[{"index","id","reason"}] when there are any.

@@ -260,14 +260,17 @@ class Run {
            "last AS (SELECT timestamp, id FROM seen ORDER BY timestamp DESC, id DESC LIMIT 1)";
   }
 
-  // $5: cutoff of collections that are not among $6 with theirs in $7; $8: written_before; $9:
+  // $5: cutoff of collections that are not among $6 with theirs in $7; $8: written_before (half of
+  // the 32-bit numbers are ahead of the present one, and a frozen row keeps its number: after 2^31
+  // transactions it seems to be far ahead; one that was written a moment ago, just a little); $9:
   // keep_last; $10: table_oid. Each part that is not asked for is true. greatest() passes over
   // NULL.
   std::string Wanted() const {
     return "greatest(o.timestamp, extract(epoch FROM o.received_at) * 1000) < coalesce((SELECT "
            "own.cutoff FROM unnest($6::text[], $7::bigint[]) AS "
            "own (name, cutoff) WHERE own.name = o.collection), $5::bigint) AND "
-           "($8::text IS NULL OR age(o.writer) > age($8::text::xid8::xid)) AND "
+           "($8::text IS NULL OR age(o.writer) < -1073741824 OR "
+           "age(o.writer) > age($8::text::xid8::xid)) AND "
            "($10::text IS NULL OR o.relation = $10::text::oid) AND "
            "($9::bigint = 0 OR EXISTS (SELECT FROM ONLY " +
            table_ +

@@ -1,5 +1,6 @@
 #include "sidecar/compaction_page.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
@@ -17,12 +18,23 @@ http::Response JsonOf(int status, const Json& json) {
   return {status, "application/json", json.dump() + "\n", {}};
 }
 
-// What is kept for ever for one of the jobs is meant to be kept.
-void KeepWhatNeverGoes(const std::vector<compaction::Job>& jobs, compaction::Job& asked) {
+adapter::CompactAge Longer(const adapter::CompactAge& a, const adapter::CompactAge& b) {
+  if (!a || !b) return std::nullopt;
+  return std::max(a, b);
+}
+
+// Nothing goes earlier than the jobs let it: what they keep for ever is meant to be kept.
+void KeepWhatJobsKeep(const std::vector<compaction::Job>& jobs, adapter::CompactOptions& asked) {
+  adapter::CompactAge age = asked.older_than;
   for (const compaction::Job& job : jobs) {
-    for (const auto& [collection, age] : job.compact.collections)
-      if (!age) asked.compact.collections[collection] = std::nullopt;
+    for (const auto& [collection, kept] : job.compact.collections) {
+      auto [found, is_new] = asked.collections.try_emplace(collection, age);
+      found->second = Longer(found->second, kept);
+    }
   }
+  bool all_keep = std::ranges::none_of(
+      jobs, [](const compaction::Job& job) { return job.compact.older_than.has_value(); });
+  if (!jobs.empty() && all_keep) asked.older_than = std::nullopt;
 }
 
 http::Response AnswerOf(const JobRun& run, bool dry_run) {
@@ -56,7 +68,7 @@ http::Response AnswerCompact(compaction::Scheduler& scheduler, const http::Reque
     job.compact.older_than = wish.older_than;
     job.compact.dry_run = wish.dry_run;
     job.compact.share_max = wish.share_max;
-    KeepWhatNeverGoes(scheduler.jobs(), job);
+    KeepWhatJobsKeep(scheduler.jobs(), job.compact);
   } catch (const std::invalid_argument& wrong) {
     return http::Refuse(400, wrong.what());
   }

@@ -111,7 +111,8 @@ Service::Service(const ServiceOptions& options)
       fence_(journal_, probe_, StreamedOf(options.pipeline.upstream), options.journal.pin_age),
       scheduler_(SchedulerOptionsOf(options), fence_) {
   journal_.OnAnnounce([this] { feed_.Announce(); });
-  if (!options.sync_listen.empty()) sync_api_.emplace(SyncOptionsOf(options), Compact());
+  if (!options.sync_listen.empty())
+    sync_api_.emplace(SyncOptionsOf(options), CompactForClients(options));
   if (options.http_listen.empty()) return;
   http::Options http;
   http.listen = options.http_listen;
@@ -187,6 +188,14 @@ http::Handler Service::Compact() {
   return [this](const http::Request& request) { return AnswerCompact(scheduler_, request); };
 }
 
+// A proxy on this machine makes everybody's requests look like this machine's.
+http::Handler Service::CompactForClients(const ServiceOptions& options) {
+  if (!options.http_token_file.empty()) return Compact();
+  return [](const http::Request&) {
+    return http::Refuse(403, "needs the token of http.token_file, or is asked at http.listen");
+  };
+}
+
 http::Response Service::Status() {
   StatusSources sources{.pipeline = probe_,
                         .slot_watch = slot_watch_.probe(),
@@ -217,9 +226,11 @@ http::Response Service::Metrics() const {
   return {200, std::string(metrics::kContentType), metrics::Scrape(snapshot), {}};
 }
 
-// Lag, a lost slot or a full disk are alerts, not reasons to restart: a restart cures none of them.
+// Lag, a lost slot, a disk that is full or hangs are alerts, not reasons to restart: a restart
+// cures none of them, and would take from consumers what is still served.
 http::Response Service::Live() const {
   if (probe_.SinceBeat() < kLoopSilenceMax) return Plain(200, "alive");
+  if (journal_.stall() >= kLoopSilenceMax) return Plain(200, "alive; the journal's disk hangs");
   return Plain(503, "the ingest loop has not turned for three minutes");
 }
 

@@ -54,6 +54,7 @@ class Service {
  private:
   http::Handlers Handlers();
   http::Handler Compact();
+  http::Handler CompactForClients(const ServiceOptions& options);
   http::Response Metrics() const;
   http::Response Status();
   http::Response Live() const;

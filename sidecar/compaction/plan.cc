@@ -18,12 +18,6 @@ constexpr seconds kFirstPause{5};
 constexpr seconds kLongestPause = minutes(5);
 constexpr hours kRetryFor{1};
 
-bool IsUnfinished(const Past& past) {
-  if (past.runs.empty()) return false;
-  Outcome last = past.runs.back().outcome;
-  return last == Outcome::kRunning || last == Outcome::kInterrupted;
-}
-
 // What the schedule has come to: nothing before is due any more. A clock that was far ahead does
 // not count.
 WallTime ComeTo(const Past& past, WallTime now) {
@@ -38,11 +32,20 @@ bool IsTriedAgain(Outcome outcome) {
          outcome == Outcome::kFailed;
 }
 
+// What was being tried again goes on after a restart; a clock that was far ahead does not count.
+bool IsUnfinished(const Past& past, WallTime now) {
+  if (past.runs.empty()) return false;
+  const JobRun& last = past.runs.back();
+  bool recent = last.started > now - kRetryFor && last.started <= now + kStepMax;
+  return last.outcome == Outcome::kRunning || last.outcome == Outcome::kInterrupted ||
+         (IsTriedAgain(last.outcome) && recent);
+}
+
 }  // namespace
 
 Plan::Plan(const Job& job, const Past& past, Now now, Dice dice)
     : when_(job.when), jitter_(job.jitter), dice_(std::move(dice)) {
-  bool unfinished = job.catch_up && IsUnfinished(past);
+  bool unfinished = job.catch_up && IsUnfinished(past, now.wall);
   WallTime come_to = ComeTo(past, now.wall);
   if (clocked() != nullptr) {
     PlanFrom(come_to);

@@ -266,18 +266,20 @@ void Scheduler::Answer(Asked& asked) {
   asked.answer.set_value(Execute(asked.job, Wall()));
 }
 
+// The one that has been due the longest: a job that takes longer than its interval starves no
+// other.
 bool Scheduler::RunOneThatIsDue() {
-  for (Planned& planned : plans_) {
-    Now began = AskClocks();
-    planned.plan.Tick(began);
-    if (!planned.plan.IsDue(began)) continue;
-    JobRun run = Execute(*planned.job, planned.plan.due());
-    planned.plan.Ran(run.outcome, began, AskClocks());
-    PublishNext();
-    return true;
+  Now began = AskClocks();
+  for (Planned& planned : plans_) planned.plan.Tick(began);
+  auto longest = std::ranges::min_element(
+      plans_, {}, [&](const Planned& planned) { return planned.plan.Wait(began); });
+  bool is_due = longest != plans_.end() && longest->plan.IsDue(began);
+  if (is_due) {
+    JobRun run = Execute(*longest->job, longest->plan.due());
+    longest->plan.Ran(run.outcome, began, AskClocks());
   }
   PublishNext();
-  return false;
+  return is_due;
 }
 
 void Scheduler::PublishNext() {

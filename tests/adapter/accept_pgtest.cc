@@ -94,6 +94,8 @@ TEST_F(Accepting, BatchIsAsIfOneCameAfterAnother) {
   EXPECT_EQ(Json::parse(*result.conflicts[0].data), Json::parse(R"({"a":1,"b":2})"));
   EXPECT_EQ(result.conflicts[0].vector_clock.ToJson(), R"({"c":2})");
   EXPECT_EQ(result.conflicts[1].vector_clock.ToJson(), R"({"c":3})");
+  EXPECT_EQ(result.conflicts[0].type, "update");
+  EXPECT_EQ(result.conflicts[1].type, "delete") << "an update would bring it back at the client";
   EXPECT_EQ(Document("d"), R"({"a": 1, "b": 2} 2 t {"c": 3} 1700000000000)");
   EXPECT_EQ(Ask("SELECT count(*) FROM operations"), "3");
 }

@@ -75,7 +75,8 @@ class SyncApi(Case):
         self.assertEqual(web.post("/documents/todos/query").json["count"], 1)
         self.assertEqual(web.get("/stats").json, {"totalOperations": 1, "totalDocuments": 1, "unsyncedOperations": 1})
         wait_until(lambda: self.sidecar.status()["state"] == "streaming", "the stream")
-        self.assertEqual(web.post("/compact").json, {"message": "Compaction completed", "deletedCount": 0})
+        self.assertEqual(web.post("/compact").status, 403, "whoever stands in front may send everybody's requests")
+        self.assertEqual(Web(self.sidecar.http_port).post("/compact").json, {"message": "Compaction completed", "deletedCount": 0})
         missing = web.get("/documents/todos/none")
         self.assertEqual((missing.status, missing.json), (404, {"error": "Document not found"}))
 
@@ -111,7 +112,8 @@ class SyncApi(Case):
 
     def test_no_web_page_and_no_proxy_compacts(self):
         for name, value in [("Origin", "http://app"), ("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1"), ("Via", "1.1 x")]:
-            self.assertEqual(self.web.post("/compact", {"olderThanDays": 0}, headers={name: value}).status, 403, name)
+            for web in (self.web, Web(self.sidecar.http_port)):
+                self.assertEqual(web.post("/compact", {"olderThanDays": 0}, headers={name: value}).status, 403, name)
 
     # ---- wrong ----
 
@@ -135,7 +137,7 @@ class SyncApi(Case):
             self.assertEqual((answer.status, answer.json), (400, refused), body[:50])
         for path, body in [("/changes", b"{"), ("/changes", {"since": "yesterday"}), ("/changes", {"limit": 0}),
                            ("/changes", {"vectorClock": {"a": "1"}}), ("/documents/todos/query", {"filter": 7}),
-                           ("/documents/todos/query", {"filter": {"a": {"$no": 1}}}), ("/compact", {"olderThanDays": -1})]:
+                           ("/documents/todos/query", {"filter": {"a": {"$no": 1}}})]:
             answer = self.web.post(path, body)
             self.assertEqual(answer.status, 400, (path, body))
             self.assertTrue(answer.json["error"])
@@ -471,6 +473,21 @@ class Admin(Case):
         self.assertEqual(self.web.post("/compact", {"olderThanDays": 90}).json, {"message": "Compaction completed", "deletedCount": 0})
         self.assertEqual(self.operations(), 5)
 
+    def test_compact_takes_nothing_earlier_than_a_job_does(self):
+        for todos, older_than, gone in (("200d", "9d", 0), ("200d", "never", 0), ("9d", "never", 5), ("9d", "9d", 5)):
+            with self.subTest(todos=todos, older_than=older_than):
+                self.begin(**{"compaction.jobs": [{"name": "a", "every": "20000h", "older_than": older_than, "collections": {"todos": todos}}]})
+                self.await_stream()
+                self.fill(5, age_days=100)
+                answer = self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1}).json
+                self.assertEqual(answer["deletedCount"], gone)
+
+    def test_compact_leaves_the_rest_where_jobs_name_what_may_go(self):
+        self.begin(**{"compaction.jobs": [{"name": "a", "every": "20000h", "older_than": "never", "collections": {"notes": "9d"}}]})
+        self.await_stream()
+        self.fill(5, age_days=100)
+        self.assertEqual(self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1}).json["deletedCount"], 0)
+
     def test_one_compaction_at_a_time_and_none_holds_up_the_end(self):
         port = free_port()
         self.begin(**{"sync_api.listen": f"127.0.0.1:{port}"})
@@ -484,9 +501,8 @@ class Admin(Case):
         asking.start()
         wait_until(lambda: self.server.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0], "the run to wait for the lock")
         self.assertTrue(self.sidecar.status()["compaction"]["running"])
-        for other in (self.web, Web(port)):
-            refused = other.post("/compact", {})
-            self.assertEqual((refused.status, refused.json), (409, {"error": "a compaction is running"}))
+        refused = self.web.post("/compact", {})
+        self.assertEqual((refused.status, refused.json), (409, {"error": "a compaction is running"}))
         self.assertEqual(self.sidecar.terminate(), 0, self.sidecar.log_tail())
         asking.join()
         self.assertEqual(answers[0].status, 503)

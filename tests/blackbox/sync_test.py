@@ -125,7 +125,7 @@ class Sync(Case):
     def compact(self):
         """How many went. It is refused until the stream has come behind the TRUNCATE."""
         def ask():
-            answer = self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1})
+            answer = Web(self.sidecar.http_port).post("/compact", {"olderThanDays": 90, "shareMax": 1})
             return answer if answer.status == 200 else None
 
         return wait_until(ask, "a compaction", context=self.sidecar.log_tail).json["deletedCount"]
@@ -195,6 +195,22 @@ class Sync(Case):
             else:
                 doc = f"doc-{chance.randint(0, 40)}"
                 client.write("update" if doc in client.alive() else "insert", doc, data, timestamp)
+
+    def test_delete_that_meets_an_update(self):
+        """Whoever comes second gives in, and both have the same in the end."""
+        for mine, theirs in (("update", "delete"), ("delete", "update")):
+            with self.subTest(mine=mine):
+                self.setUp()
+                ann, bob = Client(self.web, "ann"), Client(self.web, "bob")
+                ann.write("insert", "shared", {"title": "once", "done": True})
+                ann.sync()
+                bob.sync()
+                for client, type in ((ann, theirs), (bob, mine)):
+                    client.write(type, "shared", {"title": client.name} if type == "update" else None)
+                ann.sync()
+                bob.sync()
+                self.assert_agreement(ann, bob)
+                self.assertEqual("shared" in bob.alive(), theirs == "update")
 
     def test_late_operations_reach_who_has_pulled_past_them(self):
         ann, bob, cem = (Client(self.web, name) for name in ("ann", "bob", "cem"))

@@ -141,6 +141,21 @@ TEST_F(Planning, RunThatWasCutOffRunsAgain) {
   EXPECT_EQ(Next(Make()), "2026-11-25 01:00");
 }
 
+TEST_F(Planning, WhatWasTriedAgainGoesOnAfterARestart) {
+  for (Outcome outcome : {Outcome::kSkipped, Outcome::kElsewhere, Outcome::kFailed}) {
+    past_.runs.clear();
+    Past(outcome, "2026-11-24 01:00", "2026-11-24 09:59");
+    Plan plan = Make();
+    EXPECT_TRUE(plan.IsDue(now_));
+    EXPECT_EQ(plan.due(), WallTime(UtcOf("2026-11-24 01:00")));
+    RunIt(plan, Outcome::kDone);
+    EXPECT_EQ(Next(plan), "2026-11-25 01:00");
+  }
+  past_.runs.clear();
+  Past(Outcome::kSkipped, "2026-11-24 01:00", "2026-11-24 01:30");
+  EXPECT_EQ(Next(Make()), "2026-11-25 01:00") << "it was given up";
+}
+
 TEST_F(Planning, NewJobHasMissedNothing) {
   EXPECT_FALSE(Make().IsDue(now_));
   Every(hours(1));

@@ -288,6 +288,16 @@ TEST_F(Scheduling, ShareOfADueTimeIsTakenOnce) {
   EXPECT_THAT(run.reason, HasSubstr("an attempt before"));
 }
 
+TEST_F(Scheduling, JobThatIsAlwaysDueStarvesNoOther) {
+  StartStream();
+  Job always = Of("always");
+  always.when = seconds(0);
+  Job often = Of("often");
+  often.when = seconds(1);
+  auto scheduler = Make({always, often});
+  Await([&] { return scheduler->probe().jobs.at(1).runs[Number(Outcome::kDone)] >= 2; });
+}
+
 TEST_F(Scheduling, LostConnectionIsOpenedAnew) {
   StartStream();
   auto scheduler = Make();
