@@ -69,10 +69,18 @@ void SlotWatch::Run() {
       SendHeartbeat(*connection);
     } catch (const adapter::Error&) {
       ++probe_.looks_failed;
-      probe_.wal_status = WalStatus::kUnknown;
+      Forget();
       connection.reset();
     }
   } while (Sleep());
+}
+
+// What is not known any more is not told as if it were; the danger stays until it is seen to be
+// over.
+void SlotWatch::Forget() {
+  probe_.wal_status = WalStatus::kUnknown;
+  probe_.held_bytes = probe_.left_bytes = probe_.spilled_bytes = probe_.xmin_age = -1;
+  probe_.restart_position = 0;
 }
 
 // A heartbeat that waited for an absent synchronous standby would be an open transaction that
@@ -107,10 +115,9 @@ void SlotWatch::LookAtSlot(adapter::Connection& connection) {
       {options_.streamed.slot});
   reader_.reset();
   if (found.rows() == 0) {
+    Forget();
     probe_.wal_status = WalStatus::kAbsent;
     probe_.active = false;
-    probe_.held_bytes = probe_.left_bytes = probe_.spilled_bytes = probe_.xmin_age = -1;
-    probe_.restart_position = 0;
     return Endangered(false);
   }
   if (!found.IsNull(0, 8)) reader_ = static_cast<int>(NumberOr(found, 8, 0));

@@ -49,6 +49,7 @@ class SlotWatch {
  private:
   void Run();
   void Look(adapter::Connection& connection);
+  void Forget();
   void LookAtSlot(adapter::Connection& connection);
   void Endangered(bool endangered);
   void SendHeartbeat(adapter::Connection& connection);

@@ -214,7 +214,7 @@ void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
 void AddHeartbeat(Page& page, const SlotProbe& probe) {
   page.Histogram("syncflow_heartbeat_roundtrip_seconds",
                  "From before the commit of an empty message to its arrival in the stream, on one "
-                 "clock.",
+                 "clock; 5 s is as long as it is waited for.",
                  probe.heartbeat_roundtrip);
   page.Counter("syncflow_heartbeats_unseen_total", "Heartbeats that took longer than 5 s.",
                probe.heartbeats_unseen.load());

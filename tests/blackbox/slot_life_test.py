@@ -219,6 +219,18 @@ class Wal(Case):
         other.close()
         sidecar.wait_log("the slot is out of danger")
 
+    def test_what_nobody_can_be_asked_is_not_told(self):
+        """A gauge that stood still would look like a slot in good health."""
+        server = self.rig()
+        sidecar = server.sidecar().start_ready()
+        server.wait_slot(sidecar.slot)
+        held = f'syncflow_slot_retained_wal_bytes{{slot="{sidecar.slot}"}}'
+        wait_until(lambda: held in sidecar.metrics(), "a look at the slot", context=sidecar.log_tail)
+        server.server.stop("immediate")
+        wait_until(lambda: held not in sidecar.metrics(), "the gauge to go", context=sidecar.log_tail)
+        server.server.start()
+        wait_until(lambda: held in sidecar.metrics(), "the gauge to be back", context=sidecar.log_tail)
+
     def test_S8_giant_transaction_of_another_table(self):
         """wal2json sends nothing while it filters; only a timer of our own keeps the stream."""
         server = self.rig(settings={"wal_sender_timeout": "'1s'"})

@@ -24,6 +24,12 @@ GIB = 1 << 30
 WHO = 'job="syncflow",instance="s"'
 SLOT = WHO + ',slot="shop"'
 
+
+def up(pod, instance="10.0.0.1:9464"):
+    """As the Prometheus Operator labels a pod's target."""
+    return f'up{{job="syncflow",namespace="data",pod="{pod}",instance="{instance}"}}'
+
+
 # Alert: series by minute; the minute at which it does not fire yet, and one at which it does; labels besides severity, job and
 # instance; its description then.
 CASES = {
@@ -145,6 +151,11 @@ SILENT = {
     "a consumer that has read everything": (
         "SyncflowConsumerStalled", {f'syncflow_consumer_lag_bytes{{{WHO},consumer="c"}}': "0x30",
                                     f'syncflow_consumer_acknowledged_position_bytes{{{WHO},consumer="c"}}': "9x30"}, 25),
+    "a StatefulSet's pod that was replaced": (
+        "SyncflowDown", {up("shop-syncflow-sidecar-0", "10.0.0.1:9464"): "1x4 stale",
+                         up("shop-syncflow-sidecar-0", "10.0.0.2:9464"): "_x6 1x30"}, 20),
+    "a Deployment's pod that was replaced": (
+        "SyncflowDown", {up("shop-5d69fd6c5b-x7k2q"): "1x4 stale", up("shop-7c9b8f4d65-2vwzk"): "_x6 1x30"}, 20),
     "another program's target": ("SyncflowDown", {'up{job="node",instance="s"}': "0x30", f"up{{{WHO}}}": "1x30"}, 20),
 }
 
@@ -217,6 +228,18 @@ class Alerts(unittest.TestCase):
         test = rule_test({f"up{{{WHO}}}": "1x4"}, (8, "SyncflowDown", []), (16, "SyncflowDown", [expected_alert]))
         promtool("test", "rules", content={"rule_files": [RULES], "evaluation_interval": "1m", "tests": [test]})
 
+    def test_one_of_two_sidecars_that_vanished_is_down(self):
+        rule = ALERTS["SyncflowDown"]
+        for pod, workload in (("shop-syncflow-sidecar-0", "shop-syncflow-sidecar-0"), ("shop-5d69fd6c5b-x7k2q", "shop")):
+            with self.subTest(pod):
+                expected_alert = {"exp_labels": {**rule["labels"], "job": "syncflow", "namespace": "data", "workload": workload},
+                                  "exp_annotations": {**rule["annotations"], "description":
+                                                      f"{workload} has not answered for 5 minutes. Meanwhile PostgreSQL keeps WAL."}}
+                test = rule_test({up(pod): "1x4 stale", up("other-syncflow-sidecar-0"): "1x400"}, (9, "SyncflowDown", []),
+                                 (11, "SyncflowDown", [expected_alert]), (360, "SyncflowDown", [expected_alert]),
+                                 (366, "SyncflowDown", []))
+                promtool("test", "rules", content={"rule_files": [RULES], "evaluation_interval": "1m", "tests": [test]})
+
     def test_each_is_silent_when_nothing_is_wrong(self):
         for what, (alert, series, minute) in SILENT.items():
             with self.subTest(what):
@@ -240,12 +263,11 @@ class Runbooks(unittest.TestCase):
 
     def test_each_page_says_what_how_and_what_to_do(self):
         for name in ALERTS:
-            with open(os.path.join(CHART, "runbooks", f"{name}.md"), encoding="utf-8") as file:
-                page = file.read()
+            path = os.path.join(CHART, "runbooks", f"{name}.md")
+            page = tools.read(path)
             self.assertTrue(page.startswith(f"# {name}\n"), name)
             self.assertEqual(re.findall(r"^## (.+)$", page, re.MULTILINE), ["What it means", "How to see it", "What to do"], name)
-            for link in re.findall(r"\]\(([^)]+)\)", page):
-                self.assertTrue(os.path.exists(os.path.join(CHART, "runbooks", link)), f"{name}: {link}")
+            self.assertEqual(list(tools.broken_links(path)), [], name)
             for other in re.findall(r"\bSyncflow[A-Z]\w+", page):
                 self.assertIn(other, ALERTS, name)
 

@@ -17,7 +17,7 @@ if not os.path.exists(os.path.join(tools.NPM, "installed.json")):
 
 import yaml  # noqa: E402
 import pages  # noqa: E402
-from render import (CHARTS, HELMS, LIBRARY, SIDECAR, SYNCSERVER, Refused, documents, examples, helm, pod_of, read,  # noqa: E402
+from render import (CHARTS, HELMS, LIBRARY, RELEASE, SIDECAR, SYNCSERVER, Refused, documents, examples, helm, pod_of, read,  # noqa: E402
                     template)
 
 EXAMPLES = examples()
@@ -121,8 +121,11 @@ def port_complaints(document, all_documents):
     chosen = [ports for metadata, ports in chosen if selector.items() <= metadata["labels"].items()]
     if not chosen:
         yield "selects nothing"
+    if document["kind"] == "ServiceMonitor":  # it takes those of the Services that have the port
+        chosen = [sum(chosen, [])]
     for ports in chosen:
         yield from (f"the port {port} is not there" for port in sorted(wanted - set(ports)))
+        yield from (f"the port {port} is there twice" for port in sorted(wanted) if ports.count(port) > 1)
 
 
 class EveryExample(unittest.TestCase):
@@ -348,24 +351,61 @@ class Rollouts(unittest.TestCase):
         spec = next(document for document in rendered if document["kind"] == "StatefulSet")["spec"]
         self.assertEqual(spec.get("podManagementPolicy"), "Parallel")
 
+    def test_what_doctor_says_is_there_for_helm_test_logs(self):
+        """helm fetches the logs after it has carried out hook-succeeded."""
+        rendered = documents(template(SIDECAR, "3", "--values", MINIMAL))
+        [doctor] = [document for document in rendered if document["kind"] == "Pod"]
+        self.assertEqual(doctor["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "before-hook-creation")
+
     def test_a_sync_api_on_loopback_is_no_port_of_the_service(self):
         rendered = documents(template(SIDECAR, "3", "--values", MINIMAL, "--set", "sidecar.config.sync_api.listen=127.0.0.1:3000"))
         service = next(document for document in rendered if document["kind"] == "Service")
         self.assertEqual([port["name"] for port in service["spec"]["ports"]], ["feed", "http-metrics"])
 
 
+class ServiceForOutside(unittest.TestCase):
+    WORDS = "service.type=LoadBalancer,service.annotations.example\\.com/outside=yes,serviceMonitor.enabled=true"
+
+    def test_has_not_what_asks_nobody(self):
+        rendered = template(SIDECAR, "3", "--values", MINIMAL, "--set", self.WORDS)
+        services = [document for document in documents(rendered) if document["kind"] == "Service"]
+        self.assertEqual([(each["metadata"]["name"], each["spec"]["type"], each["metadata"].get("annotations"),
+                           [port["name"] for port in each["spec"]["ports"]]) for each in services],
+                         [("shop-syncflow-sidecar", "LoadBalancer", {"example.com/outside": "yes"}, ["feed"]),
+                          ("shop-syncflow-sidecar-metrics", "ClusterIP", None, ["http-metrics"])])
+        self.assertEqual(list(complaints(rendered)), [])
+
+    def notes(self, *words):
+        """helm 3 asks a cluster before it writes them."""
+        return helm("4", "install", RELEASE, SIDECAR, "--dry-run=client", "--values", MINIMAL, *words)
+
+    def test_without_tls_is_warned_of(self):
+        warning = "the feed is reached from outside the cluster (service.type LoadBalancer)"
+        self.assertIn(warning, self.notes("--set", self.WORDS))
+        for words in ("sidecar.tls.existingSecret=shop-tls", "sidecar.config.feed.tls.certificate=/etc/tls.crt"):
+            self.assertNotIn(warning, self.notes("--set", f"{self.WORDS},{words}"))
+        self.assertNotIn("from outside", self.notes())
+
+
 class Changes(unittest.TestCase):
     """When the pod is rolled."""
 
-    def annotations(self, *words):
-        rendered = documents(template(SIDECAR, "3", "--values", MINIMAL, *words))
-        return pod_of(next(document for document in rendered if document["kind"] == "StatefulSet"))[0]["annotations"]
+    def template(self, *words, chart=SIDECAR):
+        rendered = documents(template(chart, "3", "--values", MINIMAL, *words))
+        return next(document for document in rendered if document["kind"] == "StatefulSet")["spec"]["template"]
 
     def test_with_another_configuration(self):
-        self.assertNotEqual(self.annotations(), self.annotations("--set", "sidecar.config.log.level=debug"))
+        self.assertNotEqual(self.template(), self.template("--set", "sidecar.config.log.level=debug"))
 
     def test_not_with_another_label(self):
-        self.assertEqual(self.annotations(), self.annotations("--set", "commonLabels.team=shop"))
+        self.assertEqual(self.template(), self.template("--set", "commonLabels.team=shop"))
+
+    def test_not_with_another_version_of_the_chart(self):
+        """As long as the image stays."""
+        with tempfile.TemporaryDirectory(prefix="syncflow-chart-") as folder:
+            helm("3", "package", SIDECAR, "--version", "0.9.9", "--app-version", "0.9.9", "--destination", folder)
+            [package] = os.listdir(folder)
+            self.assertEqual(self.template(), self.template(chart=os.path.join(folder, package)))
 
 
 class Words(unittest.TestCase):
@@ -391,6 +431,9 @@ class Words(unittest.TestCase):
         [made] = [document for document in rendered if document["kind"] == "StatefulSet"]
         [volume] = [each["metadata"]["name"] for each in made["spec"]["volumeClaimTemplates"]]
         self.assertEqual((name, claim), (made["metadata"]["name"], f"{volume}-{name}"))
+        page = read(os.path.join(CHARTS, "operations", "backup.md"))
+        self.assertEqual(re.findall(r"claimName: ([\w-]+)", page), [f"{claim}-0"])
+        self.assertEqual(set(re.findall(r"kubectl scale statefulset (\S+)", page)), {name})
 
     def test_versions_are_the_programs(self):
         version = re.search(r"project\(syncflow-sidecar VERSION (\S+)", read(os.path.join(tools.ROOT, "CMakeLists.txt")))[1]

@@ -69,6 +69,31 @@ class Pages(unittest.TestCase):
         if done.returncode not in (0, 141):  # 141: `head` had enough
             raise AssertionError(f"{text}ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{sidecar.log_tail()}")
 
+    def test_role_may_what_the_program_grants_it(self):
+        page = tools.read(os.path.join(PAGES, "security.md"))
+        with Rig(tools.program()) as rig:
+            printed = tools.run(tools.program(), "init", "--print-sql", "--url", rig.server.url)
+        rights = re.findall(r"^GRANT (.+) TO [^;]*\bsyncflow_stream\b", printed, re.MULTILINE)
+        self.assertGreaterEqual(len(rights), 3, printed)
+        for right in rights:
+            right = re.sub(r'"?public"?\.', "", right).replace('"', "")
+            self.assertIn(f"GRANT {right} TO sidecar;", page)
+
+    def test_pod_that_moves_the_journal_leaves_a_folder_to_start_in(self):
+        [command] = re.findall(r'command: \[sh, -ec, "(.+)"\]', tools.read(os.path.join(PAGES, "backup.md")))
+        with Rig(tools.program()) as rig:
+            sidecar = self.sidecar_of(rig)
+            sidecar.start_ready()
+            sidecar.wait_log("streaming")
+            self.assertEqual(sidecar.terminate(), 0)
+            journal = os.path.join(rig.folder, "journal")
+            moved = set(os.listdir(journal))
+            tools.run("sh", "-ec", command, cwd=journal)
+            self.assertEqual(os.listdir(journal), ["moved-away"])
+            self.assertEqual(set(os.listdir(os.path.join(journal, "moved-away"))), moved)
+            sidecar.start_ready()
+            sidecar.wait_log("streaming", times=sidecar.starts)
+
     def test_what_is_not_run_says_why(self):
         for path in glob.glob(os.path.join(PAGES, "*.md")):
             for kind, reason in steps(tools.read(path)):
@@ -77,8 +102,7 @@ class Pages(unittest.TestCase):
 
     def test_links_lead_somewhere(self):
         for path in glob.glob(os.path.join(PAGES, "*.md")):
-            for link in re.findall(r"\]\(([^)]+)\)", tools.read(path)):
-                self.assertTrue(os.path.exists(os.path.join(PAGES, link)), f"{path}: {link}")
+            self.assertEqual(list(tools.broken_links(path)), [], path)
 
 
 def _add_test(name):

@@ -1,6 +1,7 @@
 """What the chart tests stand on: two helms, a manifest checker, promtool. scripts/setup test puts them into build/tools."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,20 @@ def need(*programs):
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def broken_links(page):
+    """Links of a page that lead to no file, or to none of its headings."""
+    for link in re.findall(r"\]\(([^)]+)\)", read(page)):
+        path, _, place = link.partition("#")
+        target = os.path.normpath(os.path.join(os.path.dirname(page), path)) if path else page
+        if not os.path.exists(target) or (place and place not in anchors(target)):
+            yield link
+
+
+def anchors(page):
+    """As GitHub makes them of headings."""
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)}
 
 
 def run(*command, expect=0, **options):

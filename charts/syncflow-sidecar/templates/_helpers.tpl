@@ -18,11 +18,16 @@ app.kubernetes.io/name: {{ include "app.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- define "app.labels" -}}
+{{- /* Of the pod: what no upgrade and no label of all objects changes, since another label is another pod. */ -}}
+{{- define "app.podLabels" -}}
 {{ include "app.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/component: change-data-capture
 app.kubernetes.io/part-of: syncflow
+{{- end -}}
+
+{{- define "app.labels" -}}
+{{ include "app.podLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.commonLabels }}
