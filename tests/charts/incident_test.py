@@ -9,6 +9,7 @@ Minutes in the rules are seconds here, and limits in GiB are MiB: the expression
 import json
 import os
 import re
+import shutil
 import sys
 import time
 import unittest
@@ -131,7 +132,9 @@ class Incident(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.rig = cls.enterClassContext(Rig(tools.program(), settings={"max_slot_wal_keep_size": "'128MB'"}))
-        cls.sidecar = cls.rig.sidecar(**{
+        cls.disk = cls.small_disk()
+        folder = {"journal.directory": os.path.join(cls.disk, "journal")} if cls.disk else {}
+        cls.sidecar = cls.rig.sidecar(**folder, **{
             "journal.segment_size": "1MiB", "journal.retain_size": "2MiB", "journal.pin_size_max": "8MiB", "feed.connections_max": 4,
             "compaction.jobs": [{"name": "old", "every": "5s", "older_than": "90d"}]})
         cls.sidecar.start_ready()
@@ -140,6 +143,16 @@ class Incident(unittest.TestCase):
         cls.prometheus = cls.rig.stops(Prometheus(cls.rig, cls.sidecar).start())
         # Until the first scrape the sidecar is missing, and said to be.
         cls.prometheus.wait_silent("SyncflowDown")
+
+    @classmethod
+    def small_disk(cls):
+        """For the journal; None where nobody may mount."""
+        folder = os.path.join(cls.rig.folder, "disk")
+        os.mkdir(folder)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "syncflow-test", folder], check=False, capture_output=True).returncode != 0:
+            return None
+        cls.addClassCleanup(subprocess.run, ["umount", "-l", folder], check=False)
+        return folder
 
     def insert(self, prefix, count, size=10):
         self.rig.execute(
@@ -213,6 +226,27 @@ class Incident(unittest.TestCase):
         self.prometheus.wait_firing("SyncflowConsumerHistoryLost", *allowed)
         self.assertEqual(self.prometheus.query('syncflow_consumer_history_lost{consumer="archive"}'), [1])
         tools.run(self.sidecar.program, "consumers", "--config", self.sidecar.config, "remove", "archive")
+        self.prometheus.wait_silent(*allowed)
+
+    def test_5_then_the_disk_fills_up(self):
+        if not self.disk:
+            self.skipTest("no tmpfs can be mounted here")
+        allowed = ("SyncflowJournalVolumeFilling", "SyncflowJournalBlocked", "SyncflowJournalErrors", "SyncflowNotStreaming",
+                   "SyncflowSlotRetainsWal", "SyncflowConsumerStalled")
+        ballast = os.path.join(self.disk, "ballast")
+
+        def fills():
+            with open(ballast, "ab") as file:
+                file.write(bytes(shutil.disk_usage(self.disk).free // 10))
+            return "SyncflowJournalVolumeFilling" in self.prometheus.firing_of(*allowed)
+
+        wait_until(fills, "the alert before it is full", context=self.prometheus.state, every=1)
+        with open(ballast, "ab") as file:
+            file.write(bytes(max(0, shutil.disk_usage(self.disk).free - (128 << 10))))
+        self.insert("full", 200, 10_000)
+        self.prometheus.wait_firing("SyncflowJournalBlocked", *allowed)
+        os.unlink(ballast)
+        self.wait_read()
         self.prometheus.wait_silent(*allowed)
 
     def test_6_the_slot_is_nearly_lost(self):
