@@ -1,6 +1,7 @@
 #include "sidecar/compaction_page.h"
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
@@ -32,9 +33,16 @@ void KeepWhatJobsKeep(const std::vector<compaction::Job>& jobs, adapter::Compact
       found->second = Longer(found->second, kept);
     }
   }
-  bool all_keep = std::ranges::none_of(
-      jobs, [](const compaction::Job& job) { return job.compact.older_than.has_value(); });
-  if (!jobs.empty() && all_keep) asked.older_than = std::nullopt;
+  if (jobs.empty()) return;
+  adapter::CompactAge shortest;
+  int keep_last = std::numeric_limits<int>::max();
+  for (const compaction::Job& job : jobs) {
+    const adapter::CompactAge& kept = job.compact.older_than;
+    if (kept) shortest = std::min(*kept, shortest.value_or(*kept));
+    keep_last = std::min(keep_last, job.compact.keep_last);
+  }
+  asked.older_than = Longer(age, shortest);
+  asked.keep_last = keep_last;
 }
 
 http::Response AnswerOf(const JobRun& run, bool dry_run) {

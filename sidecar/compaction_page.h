@@ -1,6 +1,6 @@
 // POST /compact: an operator, or a program written for SyncFlow's server, has old operations
-// deleted now, under the same fence as the jobs. One run at a time. Collections that a job keeps
-// for ever stay.
+// deleted now, under the same fence as the jobs. One run at a time. Nothing goes that
+// no job would delete, were it as old as the jobs say, and no collection that a job keeps.
 //
 //   {"olderThanDays":90,"dryRun":true,"shareMax":1}   defaults: 30, false, 0.5
 //

@@ -143,15 +143,22 @@ void Pipeline::Pump(replication::Stream& stream) {
 
 // The walsender writes message by message. In the middle of a burst, which is when much has come
 // since the last wait, or little by little for a while, a short nap lets many gather, which halves
-// the cost of reading, writing and delivering them; a lone commit is never kept waiting.
+// the cost of reading, writing and delivering them; a lone commit is never kept waiting. With TLS
+// each reading brings one message, however many there are, and naps would gather nothing.
 void Pipeline::LetABurstGather(bool more) {
   uint64_t received = probe_.stream.received_bytes.load(std::memory_order_relaxed);
   uint64_t turn = received - std::exchange(received_before_, received);
   burst_bytes_ += turn;
-  bool trickles = turn < kBurstBytes && adapter::Clock::now() - busy_since_ >= kBurstNap;
+  bool little = turn < kBurstBytes;
+  if (std::exchange(napped_, false) && little) naps_gather_ = false;
   bool burst = burst_bytes_ >= kBurstBytes || (burst_bytes_ > 0 && awaited_ < kBurstGap);
-  if (!more) burst_bytes_ = 0;
-  if (more ? trickles : burst) std::this_thread::sleep_for(kBurstNap);
+  if (more) {
+    napped_ = little && naps_gather_ && adapter::Clock::now() - busy_since_ >= kBurstNap;
+  } else {
+    burst_bytes_ = 0;
+    naps_gather_ = true;
+  }
+  if (more ? napped_ : burst) std::this_thread::sleep_for(kBurstNap);
 }
 
 void Pipeline::Take(const replication::WalMessage& message) {

@@ -109,6 +109,8 @@ class Pipeline {
   std::optional<replication::Begin> open_;  // the transaction that is being received
   uint64_t received_before_ = 0;            // bytes, at the last turn
   uint64_t burst_bytes_ = 0;                // since the socket was found empty
+  bool napped_ = false;                     // in the last turn, for there was little
+  bool naps_gather_ = true;                 // since the last wait
   adapter::Clock::time_point busy_since_;   // the end of the last wait
   // Its length.
   adapter::Clock::duration awaited_ = adapter::Clock::duration::max();

@@ -168,8 +168,10 @@ void AddSlot(Page& page, const SlotProbe& probe, const Labels& slot) {
   auto status = static_cast<size_t>(probe.wal_status.load());
   page.Gauge("syncflow_slot_wal_status", "1 for the slot's wal_status, 0 for the others.",
              OneEach("status", kWalStatuses, [&](size_t i) { return i == status; }));
-  page.Gauge("syncflow_slot_active", "1 while a walsender reads the slot.",
-             std::vector<Sample>{{slot, Plain(probe.active.load())}});
+  if (probe.wal_status != WalStatus::kUnknown) {
+    page.Gauge("syncflow_slot_active", "1 while a walsender reads the slot.",
+               std::vector<Sample>{{slot, Plain(probe.active.load())}});
+  }
   auto size = [&](const char* name, const char* help, int64_t bytes) {
     if (bytes >= 0) page.Gauge(name, help, std::vector<Sample>{{slot, Plain(bytes)}});
   };

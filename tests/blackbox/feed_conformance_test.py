@@ -561,7 +561,7 @@ class Guarded(FeedCase):
     def setUpClass(cls):
         cls.path = os.path.join(SERVER.folder, "tokens")
         cls.write(cls.ALL + cls.SOME)
-        cls.settings = {"feed.tokens_file": cls.path}
+        cls.settings = {"feed.tokens_file": cls.path, "log.level": "debug"}
         super().setUpClass()
 
     @classmethod
@@ -583,6 +583,18 @@ class Guarded(FeedCase):
         peer = self.peer()
         peer.end_input()
         self.assertEqual([one["code"] for one in peer.until_end()], ["auth_required"])
+
+    def test_neither_tokens_nor_contents_are_logged(self):
+        """Whatever is wrong with the line they stand in, at the level that says the most."""
+        for said in (hello(token="hush7f3a"), b'{"type":"hello","version":1,"token":"hush7f3a",}\n', hello(token=["hush7f3a"]),
+                     b'{"type":"hello","version":9,"token":"hush7f3a"}\n'):
+            self.refusal(said)
+        every = self.peer(hello(token="all"))
+        every.until("live")
+        self.change(every, self.put(size=40))
+        every.close()
+        self.sidecar.wait_log("a consumer is gone")
+        self.assertNotRegex(self.sidecar.log_text(), "hush7f3a|" + "x" * 40)
 
     def test_tokens_limit_and_go(self):
         limited = self.peer(hello(token="some"))

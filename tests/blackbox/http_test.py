@@ -486,6 +486,14 @@ class Admin(Case):
                 answer = self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1}).json
                 self.assertEqual(answer["deletedCount"], gone)
 
+    def test_compact_keeps_what_no_job_deletes(self):
+        self.begin(**{"compaction.jobs": [{"name": "a", "every": "20000h", "older_than": "200d"}, {"name": "b", "every": "20000h", "older_than": "300d"}]})
+        self.await_stream()
+        self.fill(5, age_days=100)
+        self.assertEqual(self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1}).json["deletedCount"], 0)
+        self.server.execute("UPDATE operations SET timestamp = timestamp - 101 * 86400000::bigint")
+        self.assertEqual(self.web.post("/compact", {"olderThanDays": 90, "shareMax": 1}).json["deletedCount"], 5)
+
     def test_compact_leaves_the_rest_where_jobs_name_what_may_go(self):
         self.begin(**{"compaction.jobs": [{"name": "a", "every": "20000h", "older_than": "never", "collections": {"notes": "9d"}}]})
         self.await_stream()

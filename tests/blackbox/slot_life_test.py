@@ -224,12 +224,12 @@ class Wal(Case):
         server = self.rig()
         sidecar = server.sidecar().start_ready()
         server.wait_slot(sidecar.slot)
-        held = f'syncflow_slot_retained_wal_bytes{{slot="{sidecar.slot}"}}'
-        wait_until(lambda: held in sidecar.metrics(), "a look at the slot", context=sidecar.log_tail)
+        gauges = {f'syncflow_slot_{name}{{slot="{sidecar.slot}"}}' for name in ("retained_wal_bytes", "active")}
+        wait_until(lambda: gauges <= sidecar.metrics().keys(), "a look at the slot", context=sidecar.log_tail)
         server.server.stop("immediate")
-        wait_until(lambda: held not in sidecar.metrics(), "the gauge to go", context=sidecar.log_tail)
+        wait_until(lambda: not gauges & sidecar.metrics().keys(), "the gauges to go", context=sidecar.log_tail)
         server.server.start()
-        wait_until(lambda: held in sidecar.metrics(), "the gauge to be back", context=sidecar.log_tail)
+        wait_until(lambda: gauges <= sidecar.metrics().keys(), "the gauges to be back", context=sidecar.log_tail)
 
     def test_S8_giant_transaction_of_another_table(self):
         """wal2json sends nothing while it filters; only a timer of our own keeps the stream."""

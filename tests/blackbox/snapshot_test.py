@@ -173,10 +173,10 @@ class DocumentWriters:
         while not ended.is_set():
             cursor.execute(waits, [pid])
             if cursor.fetchone():
+                self.cancelled += 1
                 break
             time.sleep(0.05)
         connection.close()
-        self.cancelled += 1
 
 
 class Snapshot(Case):
