@@ -141,6 +141,17 @@ class Encrypted(Case):
             self.commit(self.server, f"burst{number}", rows=1 + number % 7, size=2 ** (number % 14))
         self.assert_delivers(self.server, self.sidecar, [f"burst{number}" for number in range(100)])
 
+    def test_S11_backlog_of_small_transactions(self):
+        """Each reading brings one message, and none of them may be waited for: a backlog would not come to its end."""
+        self.begin()
+        self.sidecar.terminate()
+        self.server.execute("DO $$ BEGIN FOR n IN 1..60000 LOOP"
+                            " INSERT INTO operations (id, type, collection, doc_id, data, timestamp, client_id, vector_clock)"
+                            " VALUES ('backlog-' || n, 'insert', 'todos', 'doc', jsonb_build_object('text', repeat('x', 150)), n, 'c', '{}');"
+                            " COMMIT; END LOOP; END $$")
+        self.sidecar.start_ready()
+        self.assert_delivers(self.server, self.sidecar, ["backlog"])
+
     def test_S27_another_authority(self):
         """The file with the authority is read again at every connect, and nobody goes on without encryption."""
         trusted = self.begin()
