@@ -1,7 +1,6 @@
 #include "sidecar/compaction_page.h"
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <utility>
@@ -26,23 +25,19 @@ adapter::CompactAge Longer(const adapter::CompactAge& a, const adapter::CompactA
 
 // Nothing goes earlier than the jobs let it: what they keep for ever is meant to be kept.
 void KeepWhatJobsKeep(const std::vector<compaction::Job>& jobs, adapter::CompactOptions& asked) {
-  adapter::CompactAge age = asked.older_than;
-  for (const compaction::Job& job : jobs) {
-    for (const auto& [collection, kept] : job.compact.collections) {
-      auto [found, is_new] = asked.collections.try_emplace(collection, age);
-      found->second = Longer(found->second, kept);
-    }
-  }
   if (jobs.empty()) return;
   adapter::CompactAge shortest;
-  int keep_last = std::numeric_limits<int>::max();
+  asked.keep_last = jobs.front().compact.keep_last;
   for (const compaction::Job& job : jobs) {
-    const adapter::CompactAge& kept = job.compact.older_than;
-    if (kept) shortest = std::min(*kept, shortest.value_or(*kept));
-    keep_last = std::min(keep_last, job.compact.keep_last);
+    const adapter::CompactOptions& kept = job.compact;
+    for (const auto& [collection, age] : kept.collections) {
+      auto [found, is_new] = asked.collections.try_emplace(collection, asked.older_than);
+      found->second = Longer(found->second, age);
+    }
+    if (kept.older_than) shortest = std::min(*kept.older_than, shortest.value_or(*kept.older_than));
+    asked.keep_last = std::min(asked.keep_last, kept.keep_last);
   }
-  asked.older_than = Longer(age, shortest);
-  asked.keep_last = keep_last;
+  asked.older_than = Longer(asked.older_than, shortest);
 }
 
 http::Response AnswerOf(const JobRun& run, bool dry_run) {

@@ -24,9 +24,9 @@ class KnownIds {
   bool Contains(std::string_view id) const;
   // The oldest line.
   struct Oldest {
-    uint32_t xid = 0;         // 0 when there is none
-    std::string recovered{};  // where it was: its received_at
-    std::string id{};         // then; as JSON
+    uint32_t xid = 0;         // of the transaction that wrote it; 0 when there is none
+    std::string recovered{};  // its received_at, where it was recovered
+    std::string id{};         // as JSON, where it was recovered
   };
   const Oldest& oldest() const { return oldest_; }
 

@@ -76,7 +76,7 @@ def recvlogical_drain(server, plugin, slot, end):
     assert process.returncode == 0
     elapsed = time.monotonic() - began
     os.remove(output)
-    return elapsed, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return elapsed, [usage.ru_utime, usage.ru_stime], usage.ru_maxrss / 1024
 
 
 def drains(server, total, rounds):

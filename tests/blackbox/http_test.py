@@ -457,6 +457,16 @@ class Admin(Case):
         self.assertEqual(self.operations(), 20)
         self.assertEqual(self.web.post("/compact", body, headers={"Authorization": f"Bearer {self.TOKEN}"}).json["deletedCount"], 20)
 
+    def test_compact_at_the_port_of_the_sync_api_with_the_token(self):
+        port = free_port()
+        self.begin(token=True, **{"sync_api.listen": f"127.0.0.1:{port}"})
+        self.await_stream()
+        self.fill(20, age_days=100)
+        web, right = Web(port), {"Authorization": f"Bearer {self.TOKEN}"}
+        self.assertEqual(web.post("/compact", {"olderThanDays": 90}).status, 401)
+        self.assertEqual(web.post("/compact", {"olderThanDays": -1}, headers=right).status, 400)
+        self.assertEqual(web.post("/compact", {"olderThanDays": 90, "shareMax": 1}, headers=right).json["deletedCount"], 20)
+
     def test_compact_takes_half_of_the_table_at_most_unless_told(self):
         """Clocks that have jumped together, the server's and ours, make everything old."""
         self.begin()
@@ -502,19 +512,21 @@ class Admin(Case):
 
     def test_one_compaction_at_a_time_and_none_holds_up_the_end(self):
         port = free_port()
-        self.begin(**{"sync_api.listen": f"127.0.0.1:{port}"})
+        self.begin(token=True, **{"sync_api.listen": f"127.0.0.1:{port}"})
+        right = {"Authorization": f"Bearer {self.TOKEN}"}
         self.await_stream()
         self.fill(10, age_days=100)
         lock = self.server.connect()
         lock.autocommit = False
         lock.cursor().execute("LOCK TABLE operations IN SHARE ROW EXCLUSIVE MODE")
         answers = []
-        asking = threading.Thread(target=lambda: answers.append(self.web.post("/compact", {"olderThanDays": 90})))
+        asking = threading.Thread(target=lambda: answers.append(self.web.post("/compact", {"olderThanDays": 90}, headers=right)))
         asking.start()
         wait_until(lambda: self.server.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0], "the run to wait for the lock")
         self.assertTrue(self.sidecar.status()["compaction"]["running"])
-        refused = self.web.post("/compact", {})
-        self.assertEqual((refused.status, refused.json), (409, {"error": "a compaction is running"}))
+        for other in (self.web, Web(port)):
+            refused = other.post("/compact", {}, headers=right)
+            self.assertEqual((refused.status, refused.json), (409, {"error": "a compaction is running"}))
         self.assertEqual(self.sidecar.terminate(), 0, self.sidecar.log_tail())
         asking.join()
         self.assertEqual(answers[0].status, 503)
