@@ -35,6 +35,7 @@ Json ListOf(const journal::Journal& journal) {
   Json list = Json::array();
   for (const auto& consumer : journal.consumers().List()) {
     Json one = {{"name", consumer.name},
+                {"token", consumer.token},
                 {"connected", consumer.connected},
                 {"acknowledged", consumer.acknowledged.ToString()}};
     if (epoch) {

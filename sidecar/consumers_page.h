@@ -1,11 +1,13 @@
 // /consumers: where named consumers stand, and an operator's hand on them.
 //
 //   GET    /consumers          {"head":"…","earliest":"…","consumers":[{"name":"billing",
-//                               "connected":true,"acknowledged":"…","state":"kept",
-//                               "wal_behind_bytes":0,"seen_at":"…"}]}
+//                               "token":"invoicing","connected":true,
+//                               "acknowledged":"…","state":"kept","wal_behind_bytes":0,
+//                               "seen_at":"…"}]}
 //   PUT    /consumers/billing  {"cursor":"…"}   or "earliest" or "latest"
 //   DELETE /consumers/billing
 //
+// `token` names the one that the name belongs to, "" where none was asked for.
 // The state is what the consumer would be told: kept, history_lost (the journal no longer holds
 // what follows), epoch_changed, or snapshot (it has acknowledged nothing behind one yet). 404: no
 // such name; 409: it is connected; 400: no such place; each with

@@ -56,13 +56,15 @@ std::string Text(const json& one, const char* key) {
 }
 
 void Print(const json& page) {
-  std::printf("%-32s %-12s %-14s %-37s %14s  %s\n", "NAME", "CONNECTED", "STATE", "ACKNOWLEDGED",
-              "WAL BEHIND", "SEEN");
+  std::printf("%-32s %-16s %-12s %-14s %-37s %14s  %s\n", "NAME", "TOKEN", "CONNECTED", "STATE",
+              "ACKNOWLEDGED", "WAL BEHIND", "SEEN");
   for (const json& one : page.value("consumers", json::array())) {
     std::string behind = one.contains("wal_behind_bytes") ? one["wal_behind_bytes"].dump() : "-";
-    std::printf("%-32s %-12s %-14s %-37s %14s  %s\n", Text(one, "name").c_str(),
-                one.value("connected", false) ? "yes" : "no", Text(one, "state").c_str(),
-                Text(one, "acknowledged").c_str(), behind.c_str(), Text(one, "seen_at").c_str());
+    std::string token = Text(one, "token");
+    std::printf("%-32s %-16s %-12s %-14s %-37s %14s  %s\n", Text(one, "name").c_str(),
+                token.empty() ? "-" : token.c_str(), one.value("connected", false) ? "yes" : "no",
+                Text(one, "state").c_str(), Text(one, "acknowledged").c_str(), behind.c_str(),
+                Text(one, "seen_at").c_str());
   }
 }
 

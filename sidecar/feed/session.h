@@ -114,6 +114,10 @@ class Session : public std::enable_shared_from_this<Session> {
   bool IsGreeted() const;
 
   // ---- durable consumers ----
+  std::string Self() const;
+  std::string OwnerOf(const std::string& name) const;
+  bool MayTake(const std::string& name);
+  bool IsKept() const;
   void TakeName(const std::string& name);
   void LeaveName();
   void Superseded();

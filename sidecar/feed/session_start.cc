@@ -19,7 +19,7 @@ void Session::Begin(Hello hello) {
   continue_after_gap_ = hello_->continue_after_gap;
   gap_.clear();  // what one hello before was to be told
   download_.reset();
-  if (!Authorise()) return;
+  if (!Authorise() || !MayTake(hello_->name)) return;
   TakeName(hello_->name);
   Locate();
 }
@@ -140,9 +140,7 @@ void Session::StreamFrom(uint64_t offset, journal::Position position) {
   if (download_) return FollowSnapshot(offset, position);
   delivery_.Choose(FilterOf(*hello_), hello_->window);
   delivery_.Start(offset, position);
-  // Known is not enough: the file may not have taken the name yet.
-  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from &&
-                                 hub_.journal.consumers().Saved(name_));
+  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from && IsKept());
   stays ? Greet() : KeepPosition();
 }
 
@@ -208,6 +206,35 @@ void Session::SnapshotFailed() {
 
 // ---- durable consumers ----
 
+// The token that this consumer has shown; empty: none was asked for.
+std::string Session::Self() const {
+  return rights_ ? rights_->name : "";
+}
+
+// The token whose name it is, or whoever has it now says; empty: nobody's.
+std::string Session::OwnerOf(const std::string& name) const {
+  auto known = hub_.journal.consumers().Find(name);
+  if (known && !known->token.empty()) return known->token;
+  auto holder = hub_.names.find(name);
+  return holder == hub_.names.end() ? "" : holder->second->Self();
+}
+
+// Known is not enough: the file may not have taken the name yet, or whose it is.
+bool Session::IsKept() const {
+  const auto& consumers = hub_.journal.consumers();
+  return consumers.Saved(name_) && (!rights_ || consumers.Find(name_)->token == rights_->name);
+}
+
+bool Session::MayTake(const std::string& name) {
+  if (name.empty() || !rights_) return true;
+  std::string owner = OwnerOf(name);
+  if (owner.empty() || owner == Self()) return true;
+  Refuse("forbidden_name",
+         "another token has this name: choose another one, or let the operator remove it", {},
+         CloseReason::kNotAllowed);
+  return false;
+}
+
 // The newest connection has the name.
 void Session::TakeName(const std::string& name) {
   if (name == name_) return;
@@ -235,8 +262,8 @@ void Session::Superseded() {
 
 // Before the hello is answered: a consumer that was greeted is never forgotten.
 void Session::KeepPosition() {
-  bool has_room =
-      hub_.journal.consumers().Move(name_, CursorAt(delivery_.delivered()), MicrosecondsNow());
+  bool has_room = hub_.journal.consumers().Move(name_, CursorAt(delivery_.delivered()),
+                                                MicrosecondsNow(), Self());
   if (!has_room) {
     ErrorDetails details;
     return Refuse("too_many_names",

@@ -15,6 +15,8 @@ namespace {
 
 using Digest = std::array<uint8_t, 32>;
 
+constexpr size_t kNameMax = 128;  // bytes
+
 Digest DigestOf(std::string_view token) {
   Digest digest;
   SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), digest.data());
@@ -63,6 +65,9 @@ Rights ParseLine(const std::string& line) {
     throw std::runtime_error(
         "must be three words: a name, the SHA-256 of the token, and its collections with commas "
         "between, or * for all");
+  bool printable = std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; });
+  if (!printable || name.size() > kNameMax)
+    throw std::runtime_error("needs a name of at most 128 printable ASCII characters");
   auto digest = ParseDigest(hex);
   if (!digest)
     throw std::runtime_error(

@@ -51,8 +51,8 @@ void Consumers::Load() {
       if (!cursor) Damaged(path_);
       auto seen_at = each.at("seen_at").get<int64_t>();
       microseconds seen_ran(each.value("seen_ran", int64_t{0}));
-      entries_[each.at("name").get<std::string>()] = {*cursor, cursor,  false,
-                                                      seen_at, seen_at, seen_ran};
+      entries_[each.at("name").get<std::string>()] = {
+          each.value("token", ""), *cursor, cursor, false, seen_at, seen_at, seen_ran};
     }
   } catch (const Json::exception&) {
     Damaged(path_);
@@ -62,7 +62,8 @@ void Consumers::Load() {
 // ---- asked ----
 
 NamedPosition Consumers::Named(const std::string& name, const Entry& entry) const {
-  return {name, entry.acknowledged, entry.connected, entry.seen_at, Ran() - entry.seen_ran};
+  return {name,          entry.token,           entry.acknowledged, entry.connected,
+          entry.seen_at, Ran() - entry.seen_ran};
 }
 
 std::optional<NamedPosition> Consumers::Find(std::string_view name) const {
@@ -117,10 +118,12 @@ std::optional<Cursor> Consumers::Saved(std::string_view name) const {
 
 // ---- changed ----
 
-bool Consumers::Move(const std::string& name, const Cursor& to, int64_t now) {
+bool Consumers::Move(const std::string& name, const Cursor& to, int64_t now,
+                     const std::string& token) {
   std::lock_guard held(mutex_);
   if (entries_.size() >= kMax && !entries_.contains(name)) return false;
   Entry& entry = entries_[name];
+  if (entry.token.empty()) entry.token = token;
   entry.acknowledged = to;
   entry.seen_at = now;
   entry.seen_ran = Ran();
@@ -181,6 +184,7 @@ void Consumers::Save() {
   Json list = Json::array();
   for (const auto& [name, entry] : entries) {
     list.push_back({{"name", name},
+                    {"token", entry.token},
                     {"acknowledged", entry.acknowledged.ToString()},
                     {"seen_at", entry.seen_at},
                     {"seen_ran", entry.seen_ran.count()}});

@@ -2,7 +2,10 @@
 // folder:
 //
 //   {"format":1,"ran":7200000000,"consumers":[{"name":"billing",
-//    "acknowledged":"9c41e07b.0000000014319470.3","seen_at":1763900000000000,"seen_ran":60000000}]}
+//    "token":"invoicing","acknowledged":"9c41e07b.0000000014319470.3","seen_at":1763900000000000,
+//    "seen_ran":60000000}]}
+//
+// `token` names the token whose holder alone may take the name; empty: whoever may connect.
 //
 // `ran` is how long sidecars have run on this folder, in microseconds, to the hour where they were
 // killed. Who was away counts as forgotten by the wall clock and by that: a clock that jumps ahead
@@ -29,6 +32,7 @@ namespace syncflow::journal {
 
 struct NamedPosition {
   std::string name;
+  std::string token;  // whose it is; empty: nobody's
   Cursor acknowledged;
   bool connected = false;
   int64_t seen_at = 0;                  // microseconds since 1970: when it was last connected
@@ -60,8 +64,9 @@ class Consumers {
   // find it, what it has acknowledged since the last Save left out.
   std::optional<Position> Slowest(Epoch epoch, std::chrono::microseconds age, int64_t now) const;
 
-  // Puts `name` anywhere, forwards or backwards. False when there are kMax others already.
-  bool Move(const std::string& name, const Cursor& to, int64_t now);
+  // Puts `name` anywhere, forwards or backwards. False when there are kMax others already. The
+  // first token makes it its own.
+  bool Move(const std::string& name, const Cursor& to, int64_t now, const std::string& token = "");
   // Forwards only: an older cursor changes nothing. `name` must be known.
   void Acknowledge(std::string_view name, const Cursor& cursor);
   void Seen(std::string_view name, bool connected, int64_t now);
@@ -80,6 +85,7 @@ class Consumers {
 
  private:
   struct Entry {
+    std::string token;
     Cursor acknowledged;
     std::optional<Cursor> saved;
     bool connected = false;

@@ -156,7 +156,7 @@ class Durable(Case):
         one = self.listed()["billing"]
         self.assertEqual((one["connected"], one["state"]), (True, "kept"))
         self.assertEqual(one["acknowledged"], consumer.acked[-1])
-        self.assertRegex(self.consumers().stdout, r"(?m)^billing +yes +kept +[0-9a-f.]+ +\d+  2")
+        self.assertRegex(self.consumers().stdout, r"(?m)^billing +- +yes +kept +[0-9a-f.]+ +\d+  2")
         for words in [("move", "billing", "earliest"), ("remove", "billing")]:
             answer = self.consumers(*words)
             self.assertEqual((answer.returncode, answer.stdout), (1, ""))

@@ -579,6 +579,13 @@ class Guarded(FeedCase):
                 refusal = self.refusal(said)
                 self.assertEqual((refusal["code"], refusal["fatal"], refusal["retry"]), (code, True, False))
 
+    def test_name_of_another_token(self):
+        holder = self.peer(hello(token="all", name="ledger"))
+        holder.until("live")
+        refusal = self.refusal(hello(token="some", name="ledger", start="latest"))
+        self.assertEqual((refusal["code"], refusal["fatal"], refusal["retry"]), ("forbidden_name", True, False))
+        self.change(holder, self.put())
+
     def test_silence_is_no_token(self):
         peer = self.peer()
         peer.end_input()

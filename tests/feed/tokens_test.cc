@@ -66,6 +66,9 @@ TEST(TokensText, SaysWhichLineIsWrongAndNothingOfIt) {
       {LineFor("secret", kAlpha, ""), "line 1 must be three words"},
       {LineFor("secret", kAlpha, "a b"), "line 1 must be three words"},
       {LineFor("n", "secret", "*"), "line 1 needs the SHA-256"},
+      {LineFor("secret\xff", kAlpha, "*"), "line 1 needs a name of at most 128 printable"},
+      {LineFor("secret" + std::string(123, 'x'), kAlpha, "*"),
+       "line 1 needs a name of at most 128"},
       {LineFor("n", std::string(kAlpha).substr(1) + "g", "*"), "line 1 needs the SHA-256"},
       {LineFor("n", kAlpha, "secret,,b"), "line 1 has an empty name"},
       {LineFor("n", kAlpha, ","), "line 1 has an empty name"},
@@ -169,6 +172,58 @@ TEST_F(Guarded, RefusedHelloTakesNoNameAway) {
   ExpectRefused(thief, "auth_failed");
   CommitTo("todos", 0x2000);
   EXPECT_EQ(CursorOf(holder.LineOf("change")), CursorText(0x2000));
+}
+
+TEST_F(Guarded, NameBelongsToTheTokenThatTookItFirst) {
+  std::string both = LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*");
+  StartWith(both);
+  Commit(0x2000);
+  {
+    Consumer holder(feed_->port());
+    holder.Hello(With("alpha") + R"(,"name":"billing")");
+    holder.LineOf("live");
+    Consumer thief(feed_->port());
+    thief.Hello(With("beta") + R"(,"name":"billing","from":"latest")");
+    ExpectRefused(thief, "forbidden_name");
+    Commit(0x2008);
+    EXPECT_EQ(CursorOf(holder.LineOf("change")), CursorText(0x2008)) << "it was not superseded";
+  }
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    Consumer thief(feed_->port());
+    thief.Hello(With("beta") + R"(,"name":"billing","from":"latest")");
+    ExpectRefused(thief, "forbidden_name");
+    Consumer other(feed_->port());
+    other.Hello(With("beta") + R"(,"name":"audit")");
+    other.LineOf("live");
+    feed_.reset();
+    journal_.reset();
+    Start();
+  }
+  EXPECT_EQ(journal_->consumers().Find("billing")->acknowledged.ToString(), CursorText(0x2000));
+  EXPECT_EQ(journal_->consumers().Find("audit")->token, "two");
+  feed_.reset();
+  journal_.reset();
+  StartWith(LineFor("one", kBeta, "*"));
+  Consumer with_a_new_secret(feed_->port());
+  with_a_new_secret.Hello(With("beta") + R"(,"name":"billing")");
+  EXPECT_EQ(CursorOf(with_a_new_secret.LineOf("change")), CursorText(0x2008));
+}
+
+TEST_F(Guarded, NameFromBeforeThereWereTokensGoesToTheFirst) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  Commit(0x2000);
+  journal_->consumers().Move("billing", {epoch_, {replication::Lsn(0x1000), 0}}, 1);
+  journal_->consumers().Save();
+  {
+    Consumer first(feed_->port());
+    first.Hello(With("alpha") + R"(,"name":"billing")");
+    EXPECT_EQ(CursorOf(first.LineOf("hello"), "start"), CursorText(0x1000));
+  }
+  Consumer second(feed_->port());
+  second.Hello(With("beta") + R"(,"name":"billing")");
+  ExpectRefused(second, "forbidden_name");
+  journal::Consumers as_saved(journal_options_.directory);
+  EXPECT_EQ(as_saved.Find("billing")->token, "one");
 }
 
 TEST_F(Guarded, OnlyTheCollectionsOfTheToken) {

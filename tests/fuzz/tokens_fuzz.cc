@@ -44,6 +44,10 @@ std::optional<Digest> DigestOf(std::string_view hex) {
 std::optional<feed::Rights> RightsOf(std::string_view line) {
   auto words = WordsOf(line);
   if (words.size() != 3) return std::nullopt;
+  for (char c : words[0]) {
+    if (c < '!' || c > '~') return std::nullopt;
+  }
+  if (words[0].size() > 128) return std::nullopt;
   auto digest = DigestOf(words[1]);
   if (!digest) return std::nullopt;
   std::set<std::string> collections;

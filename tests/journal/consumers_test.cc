@@ -24,7 +24,8 @@ TEST_F(ConsumersTest, WhatWasSavedIsThereAgain) {
   {
     Consumers consumers = Load();
     EXPECT_TRUE(consumers.all_saved());
-    consumers.Move("billing", At(8), 100);
+    consumers.Move("billing", At(8), 50, "invoicing");
+    consumers.Move("billing", At(8), 100, "another");
     EXPECT_FALSE(consumers.all_saved());
     EXPECT_EQ(consumers.Saved("billing"), std::nullopt);
     consumers.Save();
@@ -39,6 +40,8 @@ TEST_F(ConsumersTest, WhatWasSavedIsThereAgain) {
   auto list = consumers.List();
   ASSERT_EQ(list.size(), 2u);
   EXPECT_EQ(list[0].name, "audit");
+  EXPECT_EQ(list[0].token, "");
+  EXPECT_EQ(list[1].token, "invoicing") << "the first that took it";
   EXPECT_EQ(list[1].acknowledged, At(16, 3));
   EXPECT_EQ(list[1].seen_at, 100);
   EXPECT_FALSE(list[1].connected);
