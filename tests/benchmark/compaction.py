@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What a compaction of a million rows costs the writers beside it: latencies of paced writers with and without it, in turn on one
-server, how long its transactions are, how fast it is, and that a consumer beside it and one that was away lose nothing."""
+server whose changes the sidecar streams all the while, how long its transactions are, how fast it is, and that a consumer beside it
+and one that was away lose nothing."""
 
 import argparse
 import contextlib
@@ -98,13 +99,13 @@ def measure(arguments):
                                                   "log.level": "warning"})
         sidecar.start_ready()
         follower = load(server, sidecar, arguments.rows)
+        rest = threading.Event()
+        watch = server.stops(Watch(server, every=0.05))
+        watch.start()  # now, so that the writers differ by the compaction alone
+        before = measured(server, arguments.rate, "before", lambda: rest.wait(arguments.seconds))
         sidecar.terminate()
         put_off(sidecar, 30_000)
-        rest = threading.Event()
-        before = measured(server, arguments.rate, "before", lambda: rest.wait(arguments.seconds))
-        watch = server.stops(Watch(server, every=0.02))
         sidecar.start_ready()
-        watch.start()
         began = time.monotonic()
         beside = measured(server, arguments.rate, "beside", lambda: wait_until(lambda: finished(sidecar), "the run to end", seconds=3600))
         took = time.monotonic() - began
