@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -39,8 +40,9 @@ WEIGHTS = {
     "drop slot": 1,
     "advance slot": 1,
     "invalidate slot": 1,
+    "promote standby": 1,
 }
-LOSSES = {"drop slot", "advance slot", "invalidate slot"}
+LOSSES = {"drop slot", "advance slot", "invalidate slot", "promote standby"}
 NEED_LIBRARY = {"slow disk", "failing disk"}
 COMPACTION_TRIES = 20
 DISK_BYTES = 12 << 30  # a limit, not what is used
@@ -341,3 +343,33 @@ class Nemesis:
             self.oracle.drop()
             self.oracle.create()
         self._come_back()
+
+    def _promote_standby(self):
+        """It takes the server's place with every byte of its WAL, on a timeline of its own and without its slots. Half of the times
+        the sidecar has not read all of that, or is killed while it heals."""
+        self.wait_streaming()
+        server = self.rig.server
+        standby = server.data + ".standby"
+        backup = server.as_user(f"{server.bin}/pg_basebackup", "-d", server.url, "-D", standby, "-c", "fast")
+        subprocess.run(backup, check=True, cwd=server.directory, stdout=subprocess.DEVNULL)
+        behind = self.chance.random() < 0.5
+        if behind:
+            self.sidecar.pause()
+            time.sleep(self.chance.uniform(0.2, 0.6))
+        with self.writers.paused():
+            self.oracle.read()
+            server.stop("immediate")
+            subprocess.run(["cp", "-a", f"{server.data}/pg_wal/.", f"{standby}/pg_wal/"], check=True)
+            shutil.rmtree(server.data)
+            os.rename(standby, server.data)
+            subprocess.run(server.as_user("touch", f"{server.data}/standby.signal"), check=True)
+            server.start()
+            self.rig.execute("SELECT pg_promote()")
+            self.oracle.create()
+        self.losses += 1
+        if behind:
+            self.sidecar.resume()
+        if self.chance.random() < 0.5:
+            self._rest(0.3)
+            self._sidecar()
+        self.wait_streaming()
