@@ -20,6 +20,9 @@ constexpr int kRowsLeast = 100;
 constexpr milliseconds kSlow{500};
 constexpr milliseconds kQuick{100};
 constexpr milliseconds kNap{100};
+// Beyond a statement's own timeouts: from a server that is there.
+constexpr milliseconds kAnswerMax = std::chrono::minutes(1);
+constexpr milliseconds kVacuumMax = std::chrono::hours(24);
 constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
 constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
 
@@ -70,6 +73,7 @@ class Run {
         options_(options) {}
 
   CompactResult Do() {
+    connection_.set_timeout(options_.lock_timeout + options_.statement_timeout + kAnswerMax);
     if (options_.keep_last > 0) RequireIndex();
     FixAges();
     if (!Count()) return result_;
@@ -102,6 +106,7 @@ class Run {
       left = std::chrono::ceil<milliseconds>(*options_.vacuum_until - Clock::now());
       if (left.count() <= 0) return;
     }
+    connection_.set_timeout(left.count() > 0 ? left + kAnswerMax : kVacuumMax);
     connection_.Execute("SET statement_timeout = " + std::to_string(left.count()));
     try {
       connection_.Execute("VACUUM (ANALYZE, SKIP_LOCKED) " + table_);

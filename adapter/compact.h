@@ -66,9 +66,9 @@ struct CompactResult {
   std::string ToJson() const;
 };
 
-// The connection's timeout must allow for `vacuum`. Waits for a locked table five times
-// lock_timeout, then throws Error 55P03; what was deleted by then stays deleted. Throws
-// std::invalid_argument for options out of range, Error otherwise.
+// Sets the connection's timeout, so that a server that does not answer ends it. Waits for a locked
+// table five times lock_timeout, then throws Error 55P03; what was deleted by then stays deleted.
+// Throws std::invalid_argument for options out of range, Error otherwise.
 CompactResult Compact(Connection& connection, const std::string& schema,
                       const CompactOptions& options);
 

@@ -77,7 +77,6 @@ Stats PostgresSyncAdapter::GetStats() {
 
 CompactResult PostgresSyncAdapter::Compact(const CompactOptions& options) {
   Connection connection(options_.pool.connect);
-  connection.set_timeout(std::chrono::hours(24));
   return adapter::Compact(connection, options_.schema, options);
 }
 

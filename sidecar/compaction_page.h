@@ -5,8 +5,9 @@
 //   {"olderThanDays":90,"dryRun":true,"shareMax":1}   defaults: 30, false, 0.5
 //
 // 200 {"message":"Compaction completed","deletedCount":n} when the run has ended, 400 for a body
-// that is none, 409 while another run goes on, here or in another sidecar, 500 when PostgreSQL
-// refused, 503 {"error":"…","deletedCount":n} when nothing, or not all, could safely be deleted.
+// that is none, 409 while another run goes on here, or one that was asked for in another sidecar,
+// 500 when PostgreSQL refused, 503 {"error":"…","deletedCount":n} when nothing, or not all, could
+// safely be deleted.
 #pragma once
 
 #include "sidecar/compaction/scheduler.h"

@@ -19,8 +19,8 @@ using std::chrono::nanoseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
 
-// Statements have timeouts of their own, and VACUUM ends with max_duration.
-constexpr std::chrono::hours kVacuumMax{24};
+// What is asked around a compaction.
+constexpr std::chrono::minutes kAnswerMax{1};
 constexpr seconds kSayEvery{10};
 // The wall clock may be put forward or back meanwhile.
 constexpr seconds kSleepMax{10};
@@ -387,11 +387,12 @@ void Scheduler::Say(const Job& job, const JobRun& run) {
 // ---- the connection ----
 
 adapter::Connection& Scheduler::Connect() {
-  if (connection_ && connection_->idle()) return *connection_;
-  locked_.clear();
-  connection_.reset();
-  connection_.emplace(options_.connect);
-  connection_->set_timeout(kVacuumMax);
+  if (!connection_ || !connection_->idle()) {
+    locked_.clear();
+    connection_.reset();
+    connection_.emplace(options_.connect);
+  }
+  connection_->set_timeout(kAnswerMax);
   return *connection_;
 }
 
