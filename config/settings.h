@@ -91,8 +91,9 @@ struct Feed {
   // Without tokens_file and tls.client_ca, serve everybody who can connect, on addresses other than
   // loopback too: let something in front of the port ask who they are.
   bool allow_anonymous = false;
-  // A file that says who may read what: lines of a name, the SHA-256 of a token, and collections
-  // with commas between or *. Read again when it changes. Empty: consumers need no token.
+  // A file that says who may read what: lines of a name for who holds it, to whom durable consumers
+  // belong, the SHA-256 of a token, and collections with commas between or *. Read again when it
+  // changes. Empty: consumers need no token.
   std::string tokens_file;
 };
 

@@ -1,9 +1,11 @@
 #include "sidecar/consumers_page.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <variant>
 
 #include "sidecar/feed/encode.h"
+#include "sidecar/feed/tokens.h"
 
 namespace syncflow {
 namespace {
@@ -60,15 +62,16 @@ http::Response Page(const journal::Journal& journal) {
   return Answer(200, page);
 }
 
-// The place a request names; a refusal when there is none.
+std::optional<std::string> TextOf(const Json& body, const char* key) {
+  if (!body.is_object() || !body.contains(key) || !body[key].is_string()) return std::nullopt;
+  return body[key].get<std::string>();
+}
+
+// The place that the text names; a refusal when there is none.
 std::variant<journal::Cursor, http::Response> PlaceOf(const journal::Journal& journal,
-                                                      const std::string& body) {
+                                                      const std::string& text) {
   auto epoch = journal.epoch();
   if (!epoch) return http::Refuse(409, "there is no history yet: PostgreSQL has not been reached");
-  Json json = Json::parse(body, nullptr, false);
-  std::string text;
-  if (json.is_object() && json.contains("cursor") && json["cursor"].is_string())
-    text = json["cursor"];
   journal::Position head = journal.head().position;
   journal::Position earliest = journal.earliest().base;
   if (text == "latest") return journal::Cursor{*epoch, head};
@@ -76,7 +79,8 @@ std::variant<journal::Cursor, http::Response> PlaceOf(const journal::Journal& jo
   auto cursor = journal::Cursor::Parse(text);
   if (!cursor)
     return http::Refuse(400,
-                        R"(say {"cursor":"…"} with a cursor of this feed, earliest or latest)");
+                        R"(say {"cursor":"…"} with a cursor of this feed, earliest or latest, or )"
+                        R"({"token":"…"} with the name of the one that shall have it)");
   if (cursor->epoch != *epoch) return http::Refuse(400, "the cursor belongs to another history");
   if (cursor->position > head) return http::Refuse(400, "the cursor lies beyond the head");
   if (cursor->position < earliest)
@@ -106,7 +110,13 @@ http::Response AnswerConsumers(const journal::Journal& journal, const http::Requ
   if (request.method == "GET") return Page(journal);
   const std::string& name = request.parameters.at(0);
   if (request.method == "DELETE") return Done(journal, journal.consumers().RemoveIdle(name));
-  auto place = PlaceOf(journal, request.body);
+  Json body = Json::parse(request.body, nullptr, false);
+  if (auto token = TextOf(body, "token")) {
+    if (!token->empty() && !feed::IsTokenName(*token))
+      return http::Refuse(400, "a token's name has at most 128 printable ASCII characters");
+    return Done(journal, journal.consumers().GiveIdle(name, *token));
+  }
+  auto place = PlaceOf(journal, TextOf(body, "cursor").value_or(""));
   if (auto* refusal = std::get_if<http::Response>(&place)) return *refusal;
   return Done(journal, journal.consumers().MoveIdle(name, std::get<journal::Cursor>(place)));
 }

@@ -5,6 +5,7 @@
 //                               "acknowledged":"…","state":"kept","wal_behind_bytes":0,
 //                               "seen_at":"…"}]}
 //   PUT    /consumers/billing  {"cursor":"…"}   or "earliest" or "latest"
+//   PUT    /consumers/billing  {"token":"…"}    whose it shall be, "": nobody's
 //   DELETE /consumers/billing
 //
 // `token` names the one that the name belongs to, "" where none was asked for.

@@ -212,11 +212,18 @@ void AddConsumers(CLI::App& app, int& status) {
   CLI::App* move = consumers->add_subcommand("move", "Put one that is not connected elsewhere");
   move->add_option("NAME", *name)->required();
   move->add_option("CURSOR", *cursor, "a cursor, earliest or latest")->required();
+  auto token = std::make_shared<std::string>();
+  CLI::App* give = consumers->add_subcommand("give", "Let another token have one's name and place");
+  give->add_option("NAME", *name)->required();
+  give->add_option("TOKEN", *token, "its name in feed.tokens_file; \"\": the first that comes")
+      ->required();
   CLI::App* remove = consumers->add_subcommand("remove", "Forget one that is not connected");
   remove->add_option("NAME", *name)->required();
   consumers->callback([=, &status] {
     if (move->parsed()) {
       status = command::MoveConsumer(*file, *name, *cursor);
+    } else if (give->parsed()) {
+      status = command::GiveConsumer(*file, *name, *token);
     } else if (remove->parsed()) {
       status = command::RemoveConsumer(*file, *name);
     } else {

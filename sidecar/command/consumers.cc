@@ -51,6 +51,10 @@ Answer Ask(const std::string& config_path, const http::Request& request) {
   }
 }
 
+int Put(const std::string& config_path, const std::string& name, const json& body) {
+  return Ask(config_path, {"PUT", "/consumers/" + name, body.dump(), {}}).exit_code;
+}
+
 std::string Text(const json& one, const char* key) {
   return one.contains(key) && one[key].is_string() ? one[key].get<std::string>() : "";
 }
@@ -85,8 +89,12 @@ int ListConsumers(const std::string& config_path, bool as_json) {
 
 int MoveConsumer(const std::string& config_path, const std::string& name,
                  const std::string& cursor) {
-  return Ask(config_path, {"PUT", "/consumers/" + name, json{{"cursor", cursor}}.dump(), {}})
-      .exit_code;
+  return Put(config_path, name, {{"cursor", cursor}});
+}
+
+int GiveConsumer(const std::string& config_path, const std::string& name,
+                 const std::string& token) {
+  return Put(config_path, name, {{"token", token}});
 }
 
 int RemoveConsumer(const std::string& config_path, const std::string& name) {

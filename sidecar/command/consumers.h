@@ -10,6 +10,8 @@ int ListConsumers(const std::string& config_path, bool json);
 // `cursor`: a cursor, earliest or latest.
 int MoveConsumer(const std::string& config_path, const std::string& name,
                  const std::string& cursor);
+// `token`: the name of the token whose it shall be; empty: nobody's.
+int GiveConsumer(const std::string& config_path, const std::string& name, const std::string& token);
 int RemoveConsumer(const std::string& config_path, const std::string& name);
 
 }  // namespace syncflow::command

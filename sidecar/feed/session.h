@@ -101,6 +101,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void Unreadable();
   std::shared_ptr<const Filter> FilterOf(const Hello& hello);
   void StreamFrom(uint64_t offset, journal::Position position);
+  journal::Cursor StartsAt() const;
   void Greet();
 
   // ---- documents first ----
@@ -114,10 +115,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool IsGreeted() const;
 
   // ---- durable consumers ----
-  std::string Self() const;
-  std::string OwnerOf(const std::string& name) const;
+  std::string Token() const;
   bool MayTake(const std::string& name);
-  bool IsKept() const;
   void TakeName(const std::string& name);
   void LeaveName();
   void Superseded();

@@ -35,7 +35,7 @@ void Session::Reauthorise() {
   auto rights = hub_.tokens->Renew(*rights_);
   if (!rights) {
     Refuse("auth_failed", "the token is not known here any more", {}, CloseReason::kNotAllowed);
-  } else if (rights->collections != rights_->collections) {
+  } else if (*rights != *rights_) {
     bye_due_ = CloseReason::kRightsChanged;
   }
   Pump();

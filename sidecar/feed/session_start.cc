@@ -140,8 +140,15 @@ void Session::StreamFrom(uint64_t offset, journal::Position position) {
   if (download_) return FollowSnapshot(offset, position);
   delivery_.Choose(FilterOf(*hello_), hello_->window);
   delivery_.Start(offset, position);
-  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from && IsKept());
+  // Known is not enough: the file may not have taken the name yet, or whose it is.
+  bool stays = name_.empty() || (hello_->from == From::kCursor && !hello_->says_from &&
+                                 hub_.journal.consumers().IsSaved(name_, Token()));
   stays ? Greet() : KeepPosition();
+}
+
+// In front of a gap, until that is told: a consumer that stores it meets the gap again.
+journal::Cursor Session::StartsAt() const {
+  return gap_.empty() ? CursorAt(delivery_.delivered()) : hello_->cursor;
 }
 
 void Session::Greet() {
@@ -155,7 +162,7 @@ void Session::Greet() {
   heartbeat_ = hello_->heartbeat.value_or(hub_.options.heartbeat);
   next_heartbeat_ = Clock::now() + heartbeat_;
   control_ += HelloLine({std::exchange(hello_->request, {}), hub_.options.server_name, epoch_,
-                         snapshot ? std::nullopt : std::optional(delivery_.delivered()),
+                         snapshot ? std::nullopt : std::optional(StartsAt().position),
                          hub_.journal.head().position, hub_.journal.earliest().base, heartbeat_,
                          hub_.options.line_bytes_max, hello_->collections, plain_});
   control_ += std::exchange(gap_, {});
@@ -207,31 +214,18 @@ void Session::SnapshotFailed() {
 // ---- durable consumers ----
 
 // The token that this consumer has shown; empty: none was asked for.
-std::string Session::Self() const {
+std::string Session::Token() const {
   return rights_ ? rights_->name : "";
-}
-
-// The token whose name it is, or whoever has it now says; empty: nobody's.
-std::string Session::OwnerOf(const std::string& name) const {
-  auto known = hub_.journal.consumers().Find(name);
-  if (known && !known->token.empty()) return known->token;
-  auto holder = hub_.names.find(name);
-  return holder == hub_.names.end() ? "" : holder->second->Self();
-}
-
-// Known is not enough: the file may not have taken the name yet, or whose it is.
-bool Session::IsKept() const {
-  const auto& consumers = hub_.journal.consumers();
-  return consumers.Saved(name_) && (!rights_ || consumers.Find(name_)->token == rights_->name);
 }
 
 bool Session::MayTake(const std::string& name) {
   if (name.empty() || !rights_) return true;
-  std::string owner = OwnerOf(name);
-  if (owner.empty() || owner == Self()) return true;
+  auto known = hub_.journal.consumers().Find(name);
+  if (!known || known->token.empty() || known->token == Token()) return true;
   Refuse("forbidden_name",
-         "another token has this name: choose another one, or let the operator remove it", {},
-         CloseReason::kNotAllowed);
+         "another token has this name: choose another one, or let the operator give it to yours "
+         "(syncflow-sidecar consumers give)",
+         {}, CloseReason::kNotAllowed);
   return false;
 }
 
@@ -262,8 +256,7 @@ void Session::Superseded() {
 
 // Before the hello is answered: a consumer that was greeted is never forgotten.
 void Session::KeepPosition() {
-  bool has_room = hub_.journal.consumers().Move(name_, CursorAt(delivery_.delivered()),
-                                                MicrosecondsNow(), Self());
+  bool has_room = hub_.journal.consumers().Move(name_, StartsAt(), MicrosecondsNow(), Token());
   if (!has_room) {
     ErrorDetails details;
     return Refuse("too_many_names",

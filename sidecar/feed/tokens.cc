@@ -65,8 +65,7 @@ Rights ParseLine(const std::string& line) {
     throw std::runtime_error(
         "must be three words: a name, the SHA-256 of the token, and its collections with commas "
         "between, or * for all");
-  bool printable = std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; });
-  if (!printable || name.size() > kNameMax)
+  if (!IsTokenName(name))
     throw std::runtime_error("needs a name of at most 128 printable ASCII characters");
   auto digest = ParseDigest(hex);
   if (!digest)
@@ -78,6 +77,11 @@ Rights ParseLine(const std::string& line) {
 }
 
 }  // namespace
+
+bool IsTokenName(std::string_view name) {
+  auto is_printable = [](char c) { return c > ' ' && c <= '~'; };
+  return !name.empty() && name.size() <= kNameMax && std::ranges::all_of(name, is_printable);
+}
 
 bool Rights::Allow(const std::vector<std::string>& wanted) const {
   if (collections.empty()) return true;
@@ -107,7 +111,6 @@ Tokens::Tokens(std::string_view text) {
       throw complain(wrong.what());
     }
     for (const auto& other : all_) {
-      if (other->name == rights.name) throw complain("has a name that an earlier line has too");
       if (other->digest == rights.digest)
         throw complain("has a token that an earlier line has too");
     }

@@ -3,7 +3,9 @@
 //   # name    SHA-256 of the token, in hex          collections, with commas between; * for all
 //   billing   9f86d081884c7d659a2feaa0c55ad015…     invoices,customers
 //
-// A token is any text of at most 256 bytes; only its hash is ever stored.
+// A token is any text of at most 256 bytes; only its hash is ever stored. The name, at most 128
+// printable ASCII characters, says who holds it: durable consumers belong to it, and several lines
+// may have the same, so that a new token is known before the old one goes.
 #pragma once
 
 #include <array>
@@ -15,6 +17,8 @@
 #include <vector>
 
 namespace syncflow::feed {
+
+bool IsTokenName(std::string_view name);
 
 struct Rights {
   std::string name;

@@ -49,10 +49,12 @@ void Consumers::Load() {
     for (const Json& each : file.at("consumers")) {
       auto cursor = Cursor::Parse(each.at("acknowledged").get<std::string>());
       if (!cursor) Damaged(path_);
-      auto seen_at = each.at("seen_at").get<int64_t>();
-      microseconds seen_ran(each.value("seen_ran", int64_t{0}));
-      entries_[each.at("name").get<std::string>()] = {
-          each.value("token", ""), *cursor, cursor, false, seen_at, seen_at, seen_ran};
+      Entry& entry = entries_[each.at("name").get<std::string>()];
+      entry.token = entry.token_saved = each.value("token", "");
+      entry.acknowledged = *cursor;
+      entry.saved = cursor;
+      entry.seen_at = entry.seen_saved = each.at("seen_at").get<int64_t>();
+      entry.seen_ran = microseconds(each.value("seen_ran", int64_t{0}));
     }
   } catch (const Json::exception&) {
     Damaged(path_);
@@ -96,10 +98,10 @@ std::optional<Position> Consumers::Slowest(Epoch epoch, microseconds age, int64_
 
 bool Consumers::all_saved() const {
   std::lock_guard held(mutex_);
-  return IsSaved();
+  return IsAllSaved();
 }
 
-bool Consumers::IsSaved() const {
+bool Consumers::IsAllSaved() const {
   bool ran_saved = entries_.empty() || Ran() - saved_ran_ <= kRanStep;
   return version_ == saved_version_ && ran_saved;
 }
@@ -114,6 +116,13 @@ std::optional<Cursor> Consumers::Saved(std::string_view name) const {
   auto found = entries_.find(name);
   if (found == entries_.end()) return std::nullopt;
   return found->second.saved;
+}
+
+bool Consumers::IsSaved(std::string_view name, std::string_view token) const {
+  std::lock_guard held(mutex_);
+  auto found = entries_.find(name);
+  if (found == entries_.end() || !found->second.saved) return false;
+  return token.empty() || found->second.token_saved == token;
 }
 
 // ---- changed ----
@@ -151,24 +160,27 @@ void Consumers::Seen(std::string_view name, bool connected, int64_t now) {
   if (now - found->second.seen_saved > kSeenStep) ++version_;
 }
 
-Consumers::Outcome Consumers::MoveIdle(std::string_view name, const Cursor& to) {
+Consumers::Outcome Consumers::ChangeIdle(std::string_view name,
+                                         const std::function<void(Entries::iterator)>& change) {
   std::lock_guard held(mutex_);
   auto found = entries_.find(name);
   if (found == entries_.end()) return Outcome::kUnknown;
   if (found->second.connected) return Outcome::kConnected;
-  found->second.acknowledged = to;
+  change(found);
   ++version_;
   return Outcome::kDone;
 }
 
+Consumers::Outcome Consumers::MoveIdle(std::string_view name, const Cursor& to) {
+  return ChangeIdle(name, [&](auto entry) { entry->second.acknowledged = to; });
+}
+
+Consumers::Outcome Consumers::GiveIdle(std::string_view name, const std::string& token) {
+  return ChangeIdle(name, [&](auto entry) { entry->second.token = token; });
+}
+
 Consumers::Outcome Consumers::RemoveIdle(std::string_view name) {
-  std::lock_guard held(mutex_);
-  auto found = entries_.find(name);
-  if (found == entries_.end()) return Outcome::kUnknown;
-  if (found->second.connected) return Outcome::kConnected;
-  entries_.erase(found);
-  ++version_;
-  return Outcome::kDone;
+  return ChangeIdle(name, [&](auto entry) { entries_.erase(entry); });
 }
 
 // ---- kept ----
@@ -176,7 +188,7 @@ Consumers::Outcome Consumers::RemoveIdle(std::string_view name) {
 void Consumers::Save() {
   std::lock_guard one_at_a_time(saving_);
   std::unique_lock held(mutex_);
-  if (IsSaved()) return;
+  if (IsAllSaved()) return;
   Entries entries = entries_;
   uint64_t version = version_;
   microseconds ran = Ran();
@@ -199,6 +211,7 @@ void Consumers::Save() {
     auto found = entries_.find(name);
     if (found == entries_.end()) continue;
     found->second.saved = entry.acknowledged;
+    found->second.token_saved = entry.token;
     found->second.seen_saved = entry.seen_at;
   }
 }

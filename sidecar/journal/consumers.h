@@ -70,9 +70,11 @@ class Consumers {
   // Forwards only: an older cursor changes nothing. `name` must be known.
   void Acknowledge(std::string_view name, const Cursor& cursor);
   void Seen(std::string_view name, bool connected, int64_t now);
-  // An operator's: nothing is done to one that is unknown or connected.
+  // An operator's: nothing is done to one that is unknown or connected. Given to the token "", a
+  // name is nobody's.
   enum class Outcome { kDone, kUnknown, kConnected };
   Outcome MoveIdle(std::string_view name, const Cursor& to);
+  Outcome GiveIdle(std::string_view name, const std::string& token);
   Outcome RemoveIdle(std::string_view name);
 
   // Makes durable what has changed. Throws Error.
@@ -82,12 +84,15 @@ class Consumers {
   uint64_t saves() const;
   // What the last Save has made durable of it.
   std::optional<Cursor> Saved(std::string_view name) const;
+  // That it has a place, and is that token's where one is given, is durable.
+  bool IsSaved(std::string_view name, std::string_view token) const;
 
  private:
   struct Entry {
     std::string token;
     Cursor acknowledged;
     std::optional<Cursor> saved;
+    std::string token_saved;
     bool connected = false;
     int64_t seen_at = 0;
     int64_t seen_saved = 0;
@@ -99,7 +104,8 @@ class Consumers {
   NamedPosition Named(const std::string& name, const Entry& entry) const;
   // How long sidecars have run.
   std::chrono::microseconds Ran() const { return ran_before_ + steady_() - began_; }
-  bool IsSaved() const;  // under mutex_
+  bool IsAllSaved() const;  // under mutex_
+  Outcome ChangeIdle(std::string_view name, const std::function<void(Entries::iterator)>& change);
 
   const std::filesystem::path path_;
   const Steady steady_;

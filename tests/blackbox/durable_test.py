@@ -157,7 +157,7 @@ class Durable(Case):
         self.assertEqual((one["connected"], one["state"]), (True, "kept"))
         self.assertEqual(one["acknowledged"], consumer.acked[-1])
         self.assertRegex(self.consumers().stdout, r"(?m)^billing +- +yes +kept +[0-9a-f.]+ +\d+  2")
-        for words in [("move", "billing", "earliest"), ("remove", "billing")]:
+        for words in [("move", "billing", "earliest"), ("give", "billing", "another"), ("remove", "billing")]:
             answer = self.consumers(*words)
             self.assertEqual((answer.returncode, answer.stdout), (1, ""))
             self.assertIn("is connected: stop it first", answer.stderr)
@@ -171,7 +171,10 @@ class Durable(Case):
             answer = self.consumers("move", "billing", place)
             self.assertEqual(answer.returncode, 1)
             self.assertIn(problem, answer.stderr)
-        self.assertEqual(self.listed()["billing"]["acknowledged"], first)
+        self.assertEqual(self.consumers("give", "billing", "invoicing").returncode, 0)
+        self.assertIn("printable ASCII", self.consumers("give", "billing", "two words").stderr)
+        one = self.listed()["billing"]
+        self.assertEqual((one["acknowledged"], one["token"]), (first, "invoicing"))
         self.sidecar.kill()
         self.sidecar.start_ready()
         again = self.server.stops(Named(self.sidecar.feed, "billing"))

@@ -152,11 +152,21 @@ TEST_F(Named, PositionBeyondRetentionIsToldOrPassedWithAGap) {
   Consumer consumer(feed_->port());
   consumer.Hello(As("billing"));
   EXPECT_THAT(consumer.LineOf("error"), HasSubstr("history_lost"));
-  Consumer going_on(feed_->port());
-  going_on.Hello(As("billing") + R"(,"on_gap":"continue")");
-  EXPECT_THAT(going_on.Line(), StartsWith("{\"type\":\"hello\""));
-  EXPECT_THAT(going_on.Line(), StartsWith("{\"type\":\"gap\""));
-  EXPECT_EQ(CursorOf(going_on.LineOf("change")), CursorText(0x2000));
+  for (int times = 0; times < 2; ++times) {
+    Consumer going_on(feed_->port());
+    going_on.Hello(As("billing") + R"(,"on_gap":"continue")");
+    EXPECT_EQ(CursorOf(going_on.LineOf("hello"), "start"), CursorText(8))
+        << "whoever stores it and hears no more is told of the gap again";
+    EXPECT_THAT(going_on.Line(), StartsWith("{\"type\":\"gap\""));
+    EXPECT_EQ(CursorOf(going_on.LineOf("change")), CursorText(0x2000));
+  }
+  Consumer moved(feed_->port());
+  moved.Hello(As("billing") + From(CursorText(8)) + R"(,"on_gap":"continue")");
+  EXPECT_EQ(CursorOf(moved.LineOf("hello"), "start"), CursorText(8));
+  EXPECT_EQ(journal_->consumers().Find("billing")->acknowledged.ToString(), CursorText(8));
+  EXPECT_THAT(moved.Line(), HasSubstr(R"("after":")" + CursorText(8)));
+  Ack(moved, CursorText(0x1000));  // the gap's "resume"
+  ExpectAcked(moved, 0x1000);
 }
 
 TEST_F(Named, HelloThatComesWhileThePositionIsWrittenIsObeyed) {

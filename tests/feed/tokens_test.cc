@@ -72,7 +72,6 @@ TEST(TokensText, SaysWhichLineIsWrongAndNothingOfIt) {
       {LineFor("n", std::string(kAlpha).substr(1) + "g", "*"), "line 1 needs the SHA-256"},
       {LineFor("n", kAlpha, "secret,,b"), "line 1 has an empty name"},
       {LineFor("n", kAlpha, ","), "line 1 has an empty name"},
-      {LineFor("n", kAlpha, "*") + LineFor("n", kBeta, "*"), "line 2 has a name"},
       {LineFor("n", kAlpha, "*") + LineFor("m", kAlpha, "*"), "line 2 has a token"},
   };
   for (const Wrong& one : all) {
@@ -201,12 +200,86 @@ TEST_F(Guarded, NameBelongsToTheTokenThatTookItFirst) {
   }
   EXPECT_EQ(journal_->consumers().Find("billing")->acknowledged.ToString(), CursorText(0x2000));
   EXPECT_EQ(journal_->consumers().Find("audit")->token, "two");
-  feed_.reset();
-  journal_.reset();
-  StartWith(LineFor("one", kBeta, "*"));
-  Consumer with_a_new_secret(feed_->port());
-  with_a_new_secret.Hello(With("beta") + R"(,"name":"billing")");
-  EXPECT_EQ(CursorOf(with_a_new_secret.LineOf("change")), CursorText(0x2008));
+}
+
+TEST_F(Guarded, NewTokenOfTheSameNameIsKnownBesideTheOldOne) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("one", kBeta, "*"));
+  for (const char* token : {"alpha", "beta", "alpha"}) {
+    Consumer consumer(feed_->port());
+    consumer.Hello(With(token) + R"(,"name":"billing")");
+    consumer.LineOf("live");
+  }
+}
+
+TEST_F(Guarded, NameIsFreeForOthersOnlyWhenItIsGivenToThem) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  Commit(0x2000);
+  auto billing = [this](const char* token) {
+    Consumer consumer(feed_->port());
+    consumer.Hello(With(token) + R"(,"name":"billing")");
+    std::string line = consumer.Line();
+    consumer.Vanish();
+    Wait([this] { return !journal_->consumers().Find("billing")->connected; });
+    return line.substr(0, line.find(',', 9));
+  };
+  EXPECT_EQ(billing("alpha"), R"({"type":"hello")");
+  EXPECT_EQ(billing("beta"), R"({"type":"error")");
+  EXPECT_EQ(journal_->consumers().GiveIdle("billing", "two"), journal::Consumers::Outcome::kDone);
+  EXPECT_EQ(billing("alpha"), R"({"type":"error")");
+  EXPECT_EQ(billing("beta"), R"({"type":"hello")");
+  EXPECT_EQ(journal_->consumers().Find("billing")->acknowledged.ToString(), CursorText(0x2000));
+}
+
+TEST_F(Guarded, AnotherNameOnTheLineEndsItsConsumersAtOnce) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha") + R"(,"name":"billing")");
+  consumer.LineOf("live");
+  Write(LineFor("uno", kAlpha, "*"));
+  EXPECT_THAT(consumer.LineOf("bye"), HasSubstr("rights_changed"));
+  Consumer again(feed_->port());
+  again.Hello(With("alpha") + R"(,"name":"billing")");
+  ExpectRefused(again, "forbidden_name");
+}
+
+TEST_F(Guarded, WithoutTokensWhoeverConnectsMayTakeANameAndLeavesItToItsToken) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  auto restart = [this](const std::string& file) {
+    feed_.reset();
+    journal_.reset();
+    options_.tokens_file = file;
+    Start();
+  };
+  std::string file = options_.tokens_file;
+  {
+    Consumer one(feed_->port());
+    one.Hello(With("alpha") + R"(,"name":"billing")");
+    one.LineOf("live");
+  }
+  restart("");
+  {
+    Consumer anybody(feed_->port());
+    anybody.Hello(R"(,"name":"billing","from":"earliest")");
+    anybody.LineOf("live");
+  }
+  restart(file);
+  Consumer two(feed_->port());
+  two.Hello(With("beta") + R"(,"name":"billing")");
+  ExpectRefused(two, "forbidden_name");
+}
+
+// The name is written before it is greeted, and must not pass over the gap by that.
+TEST_F(Guarded, NameThatATokenTakesBehindRetentionMeetsItsGapAgain) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Commit(0x2000);
+  journal_->consumers().Move("billing", {epoch_, {replication::Lsn(8), 0}}, 1);
+  journal_->consumers().Save();
+  for (int times = 0; times < 2; ++times) {
+    Consumer consumer(feed_->port());
+    consumer.Hello(With("alpha") + R"(,"name":"billing","on_gap":"continue")");
+    EXPECT_EQ(CursorOf(consumer.LineOf("hello"), "start"), CursorText(8));
+    EXPECT_THAT(consumer.Line(), StartsWith("{\"type\":\"gap\""));
+  }
 }
 
 TEST_F(Guarded, NameFromBeforeThereWereTokensGoesToTheFirst) {

@@ -60,6 +60,25 @@ TEST_F(ConsumersTest, AcknowledgementsOnlyRise) {
   EXPECT_EQ(consumers.Find("billing")->acknowledged, At(8)) << "a move goes anywhere";
 }
 
+TEST_F(ConsumersTest, WhoseItIsCountsWhenItIsDurable) {
+  Consumers consumers = Load();
+  EXPECT_FALSE(consumers.IsSaved("billing", ""));
+  consumers.Move("billing", At(16), 1);
+  EXPECT_FALSE(consumers.IsSaved("billing", ""));
+  consumers.Save();
+  EXPECT_TRUE(consumers.IsSaved("billing", ""));
+  EXPECT_FALSE(consumers.IsSaved("billing", "one"));
+  consumers.Move("billing", At(16), 1, "one");
+  EXPECT_FALSE(consumers.IsSaved("billing", "one"));
+  consumers.Save();
+  EXPECT_TRUE(consumers.IsSaved("billing", "one"));
+  EXPECT_TRUE(Load().IsSaved("billing", "one"));
+  EXPECT_EQ(consumers.GiveIdle("billing", "two"), Consumers::Outcome::kDone);
+  EXPECT_EQ(consumers.Find("billing")->token, "two");
+  consumers.Seen("billing", true, 2);
+  EXPECT_EQ(consumers.GiveIdle("billing", "three"), Consumers::Outcome::kConnected);
+}
+
 TEST_F(ConsumersTest, RemovedIsForgotten) {
   Consumers consumers = Load();
   consumers.Move("billing", At(16), 1);
