@@ -8,6 +8,7 @@ A test is a black-box script with its arguments, or a GoogleTest program with a 
 """
 
 import argparse
+import fcntl
 import os
 import shutil
 import subprocess
@@ -285,6 +286,12 @@ def main():
     print("\n".join(wrong) or f"{len(MUTANTS)} mutants can be planted")
     if wrong or arguments.check:
         sys.exit(1 if wrong else 0)
+    os.makedirs(WORK, exist_ok=True)
+    alone = open(os.path.join(WORK, "lock"), "w", encoding="utf-8")  # held until the end
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another run is planting in {WORK}")
     tree = copy_tree()
     configure = ["cmake", "-G", "Ninja", "-S", tree, "-B", os.path.join(WORK, "build"), "-DCMAKE_BUILD_TYPE=Debug",
                  "-DCMAKE_CXX_FLAGS_DEBUG=-O1", "-DSYNCFLOW_WARNINGS_ARE_ERRORS=OFF"]

@@ -67,16 +67,21 @@ class Reader:
         self.socket.sendall(b'{"type":"hello","version":1,"from":"earliest"}\n')
 
     def read(self, changes):
-        """Until so many changes came; the hello and other lines are told apart by counting cursors of changes."""
+        """Until so many changes came. How many times the first tenth's time all of it took, from the first change on."""
         buffer, seen = bytearray(1 << 20), 0
         rest = b""
+        first = tenth = None
         while seen < changes:
             got = self.socket.recv_into(buffer)
             assert got, "the feed closed the connection"
             chunk = rest + bytes(memoryview(buffer)[:got])
             seen += chunk.count(b'{"type":"change"')
             rest = chunk[-15:]
+            first = first or seen and (time.monotonic(), seen)
+            tenth = tenth or seen >= changes / 10 and (time.monotonic(), seen)
         self.socket.close()
+        (began, at_first), (then, at_tenth) = first, tenth
+        return (time.monotonic() - began) / (then - began) / (changes - at_first) * (at_tenth - at_first) * 10
 
 
 def processor_seconds(pid):
@@ -98,24 +103,24 @@ def sidecar_drain(server, slot, total):
                                       "notify.watch": False, "log.level": "warning"})
     began = time.monotonic()
     sidecar.start()
-    Reader(sidecar.feed).read(total)
+    growth = Reader(sidecar.feed).read(total)
     elapsed = time.monotonic() - began
     processor, peak = processor_seconds(sidecar.process.pid), memory_peak(sidecar.process.pid)
     sidecar.terminate()
     subprocess.run(["rm", "-rf", sidecar.journal], check=True)
-    return elapsed, processor, peak
+    return elapsed, processor, peak, growth
 
 
 def measure(server, plugin, title, rows, total, rounds):
     base = f"base_{plugin}_{rows}"
     end = fill(server, base, plugin, rows, total)
-    reference, ours, cost = [], [], []
+    reference, ours, cost, growths = [], [], [], []
     for number in range(rounds + 1):
         a, b = f"a_{rows}_{number}", f"b_{rows}_{number}"
         copy_slot(server, base, a)
         copy_slot(server, base, b)
         elapsed_reference = pg_recvlogical(server, a, end, plugin)
-        elapsed, processor, _ = sidecar_drain(server, b, total)
+        elapsed, processor, _, growth = sidecar_drain(server, b, total)
         drop_slot(server, a)
         drop_slot(server, b)
         if number == 0:
@@ -123,9 +128,10 @@ def measure(server, plugin, title, rows, total, rounds):
         reference.append(total / elapsed_reference)
         ours.append(total / elapsed)
         cost.append([seconds / total * 1e6 for seconds in processor])
+        growths.append(growth)
     drop_slot(server, base)
     ratio = bench.median([mine / theirs for mine, theirs in zip(ours, reference)])
-    return [f"{plugin}, {title}", f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", *(f"{bench.median(each):.2f}" for each in (map(sum, cost), *zip(*cost)))]
+    return [f"{plugin}, {title}", f"{bench.median(reference):,.0f}", f"{bench.median(ours):,.0f}", f"{ratio:.2f}", *(f"{bench.median(each):.2f}" for each in (map(sum, cost), *zip(*cost), growths))]
 
 
 def main():
@@ -138,7 +144,7 @@ def main():
         rows = [measure(server, plugin, title, *shape, rounds)
                 for plugin in bench.PLUGIN_OPTIONS for title, shape in SHAPES.items()]
     bench.table(f"drain: changes a second, medians of {rounds} rounds, the two in turn",
-                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "CPU us/change (goal <= 2, pgoutput 1.5)", "its own", "the kernel's"], rows)
+                ["", "pg_recvlogical", "sidecar", "ratio (goal >= 0.95)", "CPU us/change (goal <= 2, pgoutput 1.5)", "its own", "the kernel's", "ten times the changes take"], rows)
 
 
 if __name__ == "__main__":
