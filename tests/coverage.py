@@ -1,8 +1,8 @@
 """Which lines and branches of the program the tests run, room by room; `scripts/test --coverage`.
 
 A build of its own with clang's instrumentation, without sanitizers; the tests of every kind but those of the sources, charts,
-images and other builds. What a process has run counts when it ends; of one that is killed, nothing does. A branch is a condition of
-the source that was both true and false, counted once each. The core, whose loss would be a consumer's loss, is listed by itself.
+images and other builds. Counters lie in a file that the process maps, so that what it ran before a kill counts, too. A branch is a
+condition of the source that was both true and false, counted once each. The core, whose loss would be a consumer's loss, is listed by itself.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def tests(name):
     """Whether they passed; what the failed ones ran counts as well."""
     shutil.rmtree(PROFILES, ignore_errors=True)
     command = ["ctest", "--test-dir", BUILD, "--output-on-failure", "--no-tests=error", "--parallel", str(os.cpu_count()), "--exclude-regex", LEFT_OUT]
-    environment = {**os.environ, "LLVM_PROFILE_FILE": os.path.join(PROFILES, "%4m.profraw")}
+    environment = {**os.environ, "LLVM_PROFILE_FILE": os.path.join(PROFILES, "%c%4m.profraw")}
     return subprocess.run(command + (["-R", name] if name else []), check=False, env=environment).returncode == 0
 
 
