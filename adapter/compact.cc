@@ -73,7 +73,7 @@ class Run {
         options_(options) {}
 
   CompactResult Do() {
-    connection_.set_timeout(options_.lock_timeout + options_.statement_timeout + kAnswerMax);
+    ExpectAnswers();
     if (options_.keep_last > 0) RequireIndex();
     FixAges();
     if (!Count()) return result_;
@@ -87,6 +87,11 @@ class Run {
   }
 
  private:
+  // Each statement ends by the server's timeouts, where there is a server.
+  void ExpectAnswers() {
+    connection_.set_timeout(options_.lock_timeout + options_.statement_timeout + kAnswerMax);
+  }
+
   // Without it, every row would be compared with the whole table.
   void RequireIndex() {
     Result found = connection_.Query(
@@ -113,6 +118,7 @@ class Run {
     } catch (const Error& error) {
       if (error.sqlstate() != "57014") throw;
     }
+    ExpectAnswers();
     connection_.Execute("RESET statement_timeout");
   }
 

@@ -111,7 +111,10 @@ http::Response AnswerConsumers(const journal::Journal& journal, const http::Requ
   const std::string& name = request.parameters.at(0);
   if (request.method == "DELETE") return Done(journal, journal.consumers().RemoveIdle(name));
   Json body = Json::parse(request.body, nullptr, false);
-  if (auto token = TextOf(body, "token")) {
+  auto token = TextOf(body, "token");
+  if (token && TextOf(body, "cursor"))
+    return http::Refuse(400, "a cursor or a token, one at a time");
+  if (token) {
     if (!token->empty() && !feed::IsTokenName(*token))
       return http::Refuse(400, "a token's name has at most 128 printable ASCII characters");
     return Done(journal, journal.consumers().GiveIdle(name, *token));

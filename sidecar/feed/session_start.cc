@@ -146,9 +146,11 @@ void Session::StreamFrom(uint64_t offset, journal::Position position) {
   stays ? Greet() : KeepPosition();
 }
 
-// In front of a gap, until that is told: a consumer that stores it meets the gap again.
+// In front of a gap, until that is told: a consumer that stores it meets the gap again. (A name
+// that stands at zero would be one that began with a snapshot.)
 journal::Cursor Session::StartsAt() const {
-  return gap_.empty() ? CursorAt(delivery_.delivered()) : hello_->cursor;
+  bool behind = gap_.empty() || hello_->cursor.position == journal::Position{};
+  return behind ? CursorAt(delivery_.delivered()) : hello_->cursor;
 }
 
 void Session::Greet() {
@@ -218,14 +220,21 @@ std::string Session::Token() const {
   return rights_ ? rights_->name : "";
 }
 
+// Whose the name is, or will be when there is a history to write its place in.
 bool Session::MayTake(const std::string& name) {
   if (name.empty() || !rights_) return true;
   auto known = hub_.journal.consumers().Find(name);
-  if (!known || known->token.empty() || known->token == Token()) return true;
+  std::string owner = known ? known->token : "";
+  ErrorDetails details;
+  if (auto holder = hub_.names.find(name); owner.empty() && holder != hub_.names.end()) {
+    if (!holder->second->IsEnding()) owner = holder->second->Token();
+    details.retry = true;
+  }
+  if (owner.empty() || owner == Token()) return true;
   Refuse("forbidden_name",
          "another token has this name: choose another one, or let the operator give it to yours "
          "(syncflow-sidecar consumers give)",
-         {}, CloseReason::kNotAllowed);
+         details, CloseReason::kNotAllowed);
   return false;
 }
 

@@ -122,7 +122,8 @@ bool Consumers::IsSaved(std::string_view name, std::string_view token) const {
   std::lock_guard held(mutex_);
   auto found = entries_.find(name);
   if (found == entries_.end() || !found->second.saved) return false;
-  return token.empty() || found->second.token_saved == token;
+  const Entry& entry = found->second;
+  return token.empty() || (entry.token == token && entry.token_saved == token);
 }
 
 // ---- changed ----

@@ -175,6 +175,8 @@ class Durable(Case):
         self.assertIn("printable ASCII", self.consumers("give", "billing", "two words").stderr)
         one = self.listed()["billing"]
         self.assertEqual((one["acknowledged"], one["token"]), (first, "invoicing"))
+        self.assertEqual(self.consumers("give", "billing", "").returncode, 0)
+        self.assertEqual(self.listed()["billing"]["token"], "")
         self.sidecar.kill()
         self.sidecar.start_ready()
         again = self.server.stops(Named(self.sidecar.feed, "billing"))

@@ -207,8 +207,51 @@ TEST_F(Guarded, NewTokenOfTheSameNameIsKnownBesideTheOldOne) {
   for (const char* token : {"alpha", "beta", "alpha"}) {
     Consumer consumer(feed_->port());
     consumer.Hello(With(token) + R"(,"name":"billing")");
-    consumer.LineOf("live");
+    EXPECT_THAT(consumer.Line(), StartsWith(R"({"type":"hello")"));
   }
+}
+
+TEST_F(Guarded, NameIsHeldBeforeThereIsAHistoryToo) {
+  Write(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  StartUnbound();
+  Consumer one(feed_->port());
+  one.Hello(With("alpha") + R"(,"name":"billing")");
+  EXPECT_THAT(one.Line(), HasSubstr("upstream_down"));
+  Consumer two(feed_->port());
+  two.Hello(With("beta") + R"(,"name":"billing")");
+  std::string refused = two.Line();
+  EXPECT_THAT(refused, HasSubstr(R"("code":"forbidden_name")"));
+  EXPECT_THAT(refused, HasSubstr(R"("retry":true)")) << "nobody has it yet";
+  Bind();
+  feed_->Announce();
+  EXPECT_THAT(one.Line(), StartsWith(R"({"type":"hello")"));
+  EXPECT_EQ(journal_->consumers().Find("billing")->token, "one");
+}
+
+TEST_F(Guarded, WhoWasRefusedHoldsNoName) {
+  StartWith(LineFor("one", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  Commit(0x2000);
+  Consumer ahead(feed_->port());
+  ahead.Hello(With("alpha") + R"(,"name":"billing","from":")" + CursorText(0x9000) + "\"");
+  EXPECT_THAT(ahead.Line(), HasSubstr("cursor_ahead"));
+  Consumer two(feed_->port());
+  two.Hello(With("beta") + R"(,"name":"billing")");
+  EXPECT_THAT(two.Line(), StartsWith(R"({"type":"hello")"));
+}
+
+TEST_F(Guarded, AnotherNameOnTheLineIsNothingToThoseWithoutOne) {
+  StartWith(LineFor("one", kAlpha, "*"));
+  Consumer consumer(feed_->port());
+  consumer.Hello(With("alpha"));
+  EXPECT_THAT(consumer.LineOf("live"), StartsWith("{"));
+  Write(LineFor("uno", kAlpha, "*") + LineFor("two", kBeta, "*"));
+  Wait([this] {
+    Consumer two(feed_->port());
+    two.Hello(With("beta"));
+    return two.Line().starts_with(R"({"type":"hello")");
+  });
+  CommitTo("todos", 0x2000);
+  EXPECT_EQ(CursorOf(consumer.LineOf("change")), CursorText(0x2000));
 }
 
 TEST_F(Guarded, NameIsFreeForOthersOnlyWhenItIsGivenToThem) {
@@ -224,6 +267,7 @@ TEST_F(Guarded, NameIsFreeForOthersOnlyWhenItIsGivenToThem) {
   };
   EXPECT_EQ(billing("alpha"), R"({"type":"hello")");
   EXPECT_EQ(billing("beta"), R"({"type":"error")");
+  Commit(0x2008);
   EXPECT_EQ(journal_->consumers().GiveIdle("billing", "two"), journal::Consumers::Outcome::kDone);
   EXPECT_EQ(billing("alpha"), R"({"type":"error")");
   EXPECT_EQ(billing("beta"), R"({"type":"hello")");
@@ -260,7 +304,7 @@ TEST_F(Guarded, WithoutTokensWhoeverConnectsMayTakeANameAndLeavesItToItsToken) {
   {
     Consumer anybody(feed_->port());
     anybody.Hello(R"(,"name":"billing","from":"earliest")");
-    anybody.LineOf("live");
+    EXPECT_THAT(anybody.Line(), StartsWith(R"({"type":"hello")"));
   }
   restart(file);
   Consumer two(feed_->port());

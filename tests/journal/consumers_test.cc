@@ -75,6 +75,7 @@ TEST_F(ConsumersTest, WhoseItIsCountsWhenItIsDurable) {
   EXPECT_TRUE(Load().IsSaved("billing", "one"));
   EXPECT_EQ(consumers.GiveIdle("billing", "two"), Consumers::Outcome::kDone);
   EXPECT_EQ(consumers.Find("billing")->token, "two");
+  EXPECT_FALSE(consumers.IsSaved("billing", "one")) << "though the file says so still";
   consumers.Seen("billing", true, 2);
   EXPECT_EQ(consumers.GiveIdle("billing", "three"), Consumers::Outcome::kConnected);
 }
