@@ -137,7 +137,7 @@ std::optional<std::string> WrittenBefore(adapter::Connection& connection, const 
 }  // namespace
 
 int Compact(const Database& database, adapter::CompactOptions options, bool past_slot) {
-  auto connection = ConnectForLong(database);
+  adapter::Connection connection(database.connect);
   if (!past_slot && !options.dry_run)
     options.written_before = WrittenBefore(connection, database.slot);
   options.progress = [](const adapter::CompactProgress& progress) {
