@@ -82,7 +82,7 @@ struct Feed {
   std::chrono::seconds heartbeat{15};
   // Memory for the newest changes, shared by all consumers, 1MiB to 64GiB. Consumers that are
   // further behind are served from the journal's files.
-  uint64_t tail_memory = 64ull << 20;
+  uint64_t tail_memory = 8ull << 20;
   // Consumers at the same time, 1 to 1000000; one more is refused and asked to try again later.
   uint32_t connections_max = 20'000;
   // The longest line, 4KiB to 1GiB. A longer change is sent without its largest fields, which its

@@ -1,6 +1,5 @@
 #include "replication/timestamp.h"
 
-#include <charconv>
 #include <chrono>
 
 namespace syncflow::replication {
@@ -14,8 +13,10 @@ class Fields {
   int Number(size_t digits) {
     int value = 0;
     if (rest_.size() < digits) return Spoil();
-    auto [stop, error] = std::from_chars(rest_.data(), rest_.data() + digits, value);
-    if (error != std::errc() || stop != rest_.data() + digits || value < 0) return Spoil();
+    for (char digit : rest_.substr(0, digits)) {
+      if (digit < '0' || digit > '9') return Spoil();
+      value = value * 10 + (digit - '0');
+    }
     rest_.remove_prefix(digits);
     return value;
   }

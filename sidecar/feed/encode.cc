@@ -16,10 +16,11 @@ void AppendNumber(std::string& out, uint64_t value) {
   out.append(digits, end);
 }
 
-void AppendPadded(std::string& out, uint64_t value, int digits) {
-  uint64_t scale = 1;
-  for (int i = 1; i < digits; ++i) scale *= 10;
-  for (; scale > 0; scale /= 10) out.push_back(static_cast<char>('0' + value / scale % 10));
+void AppendPadded(std::string& out, uint64_t value, size_t digits) {
+  size_t end = out.size() + digits;
+  out.resize(end);
+  for (size_t i = 1; i <= digits; ++i, value /= 10)
+    out[end - i] = static_cast<char>('0' + value % 10);
 }
 
 // A field that can be left out of a line that is too long, and what stands in its place.

@@ -25,7 +25,9 @@ std::optional<T> ParseNumber(std::string_view text, int base) {
 
 void AppendHex(std::string& out, uint64_t value, size_t digits) {
   constexpr char kHex[] = "0123456789abcdef";
-  for (size_t i = digits; i-- > 0;) out.push_back(kHex[value >> (4 * i) & 15]);
+  size_t end = out.size() + digits;
+  out.resize(end);
+  for (size_t i = 1; i <= digits; ++i, value >>= 4) out[end - i] = kHex[value & 15];
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ struct Options {
   uint64_t pin_bytes = 16ull << 30;
   std::chrono::seconds pin_age = std::chrono::hours(24 * 30);
   // Memory for the newest lines; readers that are further back read segment files.
-  uint64_t tail_bytes = 64ull << 20;
+  uint64_t tail_bytes = 8ull << 20;
   // fdatasync at the latest after this much time or this many bytes.
   std::chrono::milliseconds sync_interval{200};
   uint64_t sync_bytes = 4ull << 20;

@@ -75,6 +75,7 @@ TEST_F(JournalTest, OldLinesLeaveMemoryButNotTheFiles) {
 }
 
 TEST_F(JournalTest, LineLargerThanABlockIsOneView) {
+  options_.tail_bytes = 16 << 20;
   Journal& journal = Open();
   Append(0x2000, 1, 100);
   Append(0x3000, 1, 8 << 20);
