@@ -15,6 +15,7 @@ SHAPES = {"100-row transactions": (100, 400_000), "1-row transactions": (1, 200_
 
 FILL = """
 DO $$ BEGIN
+  PERFORM set_config('synchronous_commit', 'off', false);
   FOR t IN 1..%(transactions)s LOOP
     INSERT INTO operations (id, type, collection, doc_id, data, timestamp, client_id, vector_clock)
     SELECT format('%(name)s-%%s-%%s', t, r), 'insert', 'todos', 'doc-' || r,
@@ -30,6 +31,7 @@ def fill(server, base, plugin, rows, total):
     server.execute("TRUNCATE operations")
     server.execute("SELECT pg_create_logical_replication_slot(%s, %s)", base, plugin)
     server.execute(FILL % {"transactions": total // rows, "rows": rows, "name": base})
+    server.execute("CHECKPOINT")
     return server.execute("SELECT pg_current_wal_flush_lsn()::text")[0][0]
 
 

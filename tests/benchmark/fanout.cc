@@ -7,9 +7,12 @@
 // A burst is MESSAGES at once: a transaction for the feed, one write for the others; the next one
 // follows when every consumer has every byte. The first consumer counts messages, the others only
 // bytes, which are the same for all; the kernel throws them away without a copy, so that this side
-// costs little. Prints, as medians of the bursts: nanoseconds from the first byte anywhere to the
-// last one at the last consumer, and from the beginning of the burst to there; processor
-// nanoseconds of PID in all bursts together; bytes that the connections added to its memory.
+// costs little. Then as many bursts in a stream: each follows when the first consumer has the one
+// before the last, so that messages always wait.
+//
+// Prints, as medians of the bursts: nanoseconds from the first byte anywhere to the last one at the
+// last consumer, and from the beginning of the burst to there; processor nanoseconds of PID in all
+// bursts together; bytes that the connections added to its memory; nanoseconds of the stream.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -232,10 +235,7 @@ class Crowd {
   Crowd& operator=(const Crowd&) = delete;
 
   Burst Receive(int messages) {
-    received_.assign(consumers_.size(), 0);
-    line_feeds_left_ = static_cast<size_t>(messages) * server_.line_feeds;
-    waiting_ = consumers_.size();
-    bytes_ = 0;
+    Expect(messages);
     auto began = Clock::now();
     server_.publish(messages);
     Wait();
@@ -250,7 +250,33 @@ class Crowd {
     return {(last - first).count(), (last - began).count()};
   }
 
+  // Nanoseconds from the first burst's beginning to the last one's last byte.
+  int64_t Stream(int messages, int bursts) {
+    Expect(messages * bursts);
+    size_t burst = static_cast<size_t>(messages) * server_.line_feeds;
+    auto began = Clock::now();
+    for (int left = bursts; waiting_ > 0;) {
+      while (left > 0 && line_feeds_left_ <= burst * static_cast<size_t>(left + 1)) {
+        server_.published();
+        server_.publish(messages);
+        --left;
+      }
+      Wait();
+      TakeReady();
+    }
+    auto last = Clock::now();
+    server_.published();
+    return (last - began).count();
+  }
+
  private:
+  void Expect(int messages) {
+    received_.assign(consumers_.size(), 0);
+    line_feeds_left_ = static_cast<size_t>(messages) * server_.line_feeds;
+    waiting_ = consumers_.size();
+    bytes_ = 0;
+  }
+
   void AwaitGreeting(Consumer& consumer) {
     std::string said;
     while (said.find(server_.greeted) == said.npos) said += consumer.Hear(buffer_);
@@ -297,9 +323,9 @@ class Crowd {
   std::vector<epoll_event> events_ = std::vector<epoll_event>(256);
   std::vector<char> buffer_ = std::vector<char>(256 << 10);
   int ready_ = 0;
-  std::vector<size_t> received_;  // bytes of this burst
+  std::vector<size_t> received_;  // bytes of what is expected
   size_t line_feeds_left_ = 0;    // at the first consumer
-  size_t bytes_ = 0;              // of the whole burst; 0 until the first consumer has it
+  size_t bytes_ = 0;              // of all that is expected; 0 until the first consumer has it
   size_t waiting_ = 0;            // consumers that lack something
 };
 
@@ -320,10 +346,11 @@ int Measure(const Server& server, const std::vector<std::string>& words, SSL_CTX
   crowd.Receive(messages);  // warms everything
   std::vector<Burst> bursts;
   uint64_t used = ProcessorTime(pid);
-  for (int i = 0; i < std::atoi(words[5].c_str()); ++i) bursts.push_back(crowd.Receive(messages));
+  int count = std::atoi(words[5].c_str());
+  for (int i = 0; i < count; ++i) bursts.push_back(crowd.Receive(messages));
   used = ProcessorTime(pid) - used;
-  std::printf("%ld %ld %lu %ld\n", MedianOf(bursts, &Burst::spread),
-              MedianOf(bursts, &Burst::whole), used, added);
+  std::printf("%ld %ld %lu %ld %ld\n", MedianOf(bursts, &Burst::spread),
+              MedianOf(bursts, &Burst::whole), used, added, crowd.Stream(messages, count));
   return 0;
 }
 
