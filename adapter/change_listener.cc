@@ -87,6 +87,7 @@ void ChangeListener::Run(const ChangeEvents& events) {
   heard.second = [this](std::string_view marker) { Arrived(marker); };
   heard.gap_begin = [this](const Error& error) {
     next_base_.reset();
+    if (!before_gap_) before_gap_ = pending_.size();
     Guarded([&] { Tell(events_.trouble, error); });
   };
   heard.gap_end = [this](milliseconds away) { away_ = away_.value_or(milliseconds(0)) + away; };
@@ -103,6 +104,7 @@ void ChangeListener::Begin() {
   for (const std::string& id : found.ids) Remember(id);
   CloseRemembered(base_.xmax);
   away_.reset();
+  before_gap_.reset();
   begun_ = true;
   Tell(events_.listening);
 }
@@ -112,7 +114,7 @@ void ChangeListener::Work() {
   try {
     if (away_ && !begun_) Begin();
     if (away_) CatchUp();
-    while (!pending_.empty()) HandOver();
+    while (before_gap_.value_or(pending_.size()) > 0) HandOver();
     MoveOn();
     if (failing_) backoff_.Reset();
     failing_ = false;
@@ -121,26 +123,36 @@ void ChangeListener::Work() {
   }
 }
 
-// LISTEN is in force again: what is committed from now on is announced; what was before is found.
+// LISTEN is in force again: what is committed from now on is announced; what was before is found,
+// and stands before what has been heard since.
 void ChangeListener::CatchUp() {
   Found found = Find(base_.xmin);
   ChangeGap gap;
   gap.away = *away_;
   gap.complete = found.snapshot.xmax >= base_.xmax;
-  size_t pending = pending_.size();
+  if (!gap.complete) found.ids.clear();
+  auto since = pending_.begin() + static_cast<ptrdiff_t>(before_gap_.value_or(pending_.size()));
+  std::vector<std::string> heard(since, pending_.end());
+  std::unordered_set<std::string_view> heard_only(heard.begin(), heard.end());
+  pending_.erase(since, pending_.end());
   for (const std::string& id : found.ids) {
-    if (gap.complete && Remember(id)) pending_.push_back(id);
+    bool is_new = Remember(id);
+    if (is_new) ++gap.recovered;
+    if (is_new || heard_only.erase(id) > 0) pending_.push_back(id);
   }
-  gap.recovered = pending_.size() - pending;
+  for (std::string& id : heard) {
+    if (heard_only.contains(id)) pending_.push_back(std::move(id));
+  }
   base_ = found.snapshot;
   CloseRemembered(base_.xmax);
   away_.reset();
+  before_gap_.reset();
   Tell(events_.gap, gap);
 }
 
 void ChangeListener::HandOver() {
   TextArray ids;
-  size_t wanted = std::min(pending_.size(), kFetchMax);
+  size_t wanted = std::min(before_gap_.value_or(pending_.size()), kFetchMax);
   for (size_t i = 0; i < wanted; ++i) ids.Add(pending_[i]);
   std::string schema = Worker().QuoteIdentifier(options_.schema);
   Result result =
@@ -150,6 +162,7 @@ void ChangeListener::HandOver() {
                      {std::move(ids).Take()});
   for (int row = 0; row < result.rows(); ++row) HandOver(result, row, schema);
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(wanted));
+  if (before_gap_) *before_gap_ -= wanted;
 }
 
 void ChangeListener::HandOver(const Result& result, int row, const std::string& schema) {

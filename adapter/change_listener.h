@@ -120,6 +120,8 @@ class ChangeListener {
   std::deque<Ids> remembered_;  // the last one is open
   std::deque<std::string> pending_;
   std::optional<std::chrono::milliseconds> away_;  // a gap that is to be caught up
+  // In a gap: how many of pending_ were heard before it.
+  std::optional<size_t> before_gap_;
 };
 
 }  // namespace syncflow::adapter
