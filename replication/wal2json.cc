@@ -36,6 +36,15 @@ std::string_view Text(json::value value) {
   return token.substr(1, token.rfind('"') - 1);
 }
 
+// What stands beside the columns in every message. Views last until the next message.
+struct Envelope {
+  char action = 0;
+  uint64_t xid = 0;
+  std::string_view timestamp;
+  std::string_view lsn;
+  std::string_view next_lsn;
+};
+
 }  // namespace
 
 struct Wal2Json::State {
@@ -47,38 +56,41 @@ struct Wal2Json::State {
   Event Read(std::string_view payload);
   unsigned ReadColumns(json::array columns);
   void ReadValue(unsigned column, json::value value);
-  Begin BeginTransaction(json::object& message);
-  Commit CommitTransaction(json::object& message);
+  Event Finish(const Envelope& envelope, unsigned seen);
+  Begin BeginTransaction(const Envelope& envelope);
+  Commit CommitTransaction(const Envelope& envelope);
   Change NextChange(unsigned seen);
 };
 
-// The fields are asked for in the order in which wal2json writes them, so that each is looked at
-// once.
 Event Wal2Json::State::Read(std::string_view payload) {
-  if (!payload.ends_with('}')) throw DecodeError("wal2json sent JSON that is cut short");
   if (padded.size() < payload.size() + simdjson::SIMDJSON_PADDING) {
     padded.resize(payload.size() + simdjson::SIMDJSON_PADDING);
   }
   std::memcpy(padded.data(), payload.data(), payload.size());
   json::document document =
       parser.iterate(simdjson::padded_string_view(padded.data(), payload.size(), padded.size()));
-  json::object message = document.get_object();
-  std::string_view action = Text(message["action"]);
-  switch (action.size() == 1 ? action[0] : '?') {
-    case 'B':
-      return BeginTransaction(message);
-    case 'C':
-      return CommitTransaction(message);
-    case 'I':
-      return NextChange(ReadColumns(message["columns"].get_array()));
-    case 'U':  // update, delete, truncate, another program's message
-    case 'D':
-    case 'T':
-    case 'M':
-      return Other{};
-    default:
-      throw DecodeError("wal2json sent a message without a known action");
+  Envelope envelope;
+  unsigned seen = 0;
+  for (auto field : document.get_object()) {
+    json::raw_json_string key = field.key();
+    if (key == "action") {
+      std::string_view action = Text(field.value());
+      envelope.action = action.size() == 1 ? action[0] : '?';
+      // Another program's; outside a transaction, its xid and timestamp are null.
+      if (envelope.action == 'M') return Other{};
+    } else if (key == "xid") {
+      envelope.xid = field.value().get_uint64();
+    } else if (key == "timestamp") {
+      envelope.timestamp = Text(field.value());
+    } else if (key == "lsn") {
+      envelope.lsn = Text(field.value());
+    } else if (key == "nextlsn") {
+      envelope.next_lsn = Text(field.value());
+    } else if (key == "columns") {
+      seen = ReadColumns(field.value().get_array());
+    }
   }
+  return Finish(envelope, seen);
 }
 
 unsigned Wal2Json::State::ReadColumns(json::array columns) {
@@ -129,20 +141,35 @@ void Wal2Json::State::ReadValue(unsigned column, json::value value) {
   }
 }
 
-Begin Wal2Json::State::BeginTransaction(json::object& message) {
+Event Wal2Json::State::Finish(const Envelope& envelope, unsigned seen) {
+  switch (envelope.action) {
+    case 'B':
+      return BeginTransaction(envelope);
+    case 'C':
+      return CommitTransaction(envelope);
+    case 'I':
+      return NextChange(seen);
+    case 'U':
+    case 'D':
+    case 'T':
+      return Other{};
+    default:
+      throw DecodeError("wal2json sent a message without a known action");
+  }
+}
+
+Begin Wal2Json::State::BeginTransaction(const Envelope& envelope) {
   if (open) throw DecodeError("wal2json began a transaction inside another one");
   open = true;
-  change.xid = static_cast<uint32_t>(message["xid"].get_uint64());
-  change.commit_time = ToTime(Text(message["timestamp"]));
-  change.commit_lsn = ToLsn(Text(message["lsn"]));
+  change.commit_lsn = ToLsn(envelope.lsn);
+  change.commit_time = ToTime(envelope.timestamp);
+  change.xid = static_cast<uint32_t>(envelope.xid);
   change.index = 0;
   return {change.commit_lsn, change.xid};
 }
 
-Commit Wal2Json::State::CommitTransaction(json::object& message) {
-  Commit commit;
-  commit.commit_lsn = ToLsn(Text(message["lsn"]));
-  commit.end_lsn = ToLsn(Text(message["nextlsn"]));
+Commit Wal2Json::State::CommitTransaction(const Envelope& envelope) {
+  Commit commit{ToLsn(envelope.lsn), ToLsn(envelope.next_lsn)};
   if (!open || commit.commit_lsn != change.commit_lsn) {
     throw DecodeError("wal2json committed a transaction that it did not begin");
   }

@@ -83,6 +83,55 @@ TEST_F(Wal2JsonTest, CountStartsAnewWithEachTransaction) {
   EXPECT_EQ(Insert().index, 0u);
 }
 
+TEST_F(Wal2JsonTest, SyncedIsWhatTheRowSays) {
+  Decode(kBegin);
+  for (bool synced : {true, false}) {
+    std::string row = Replace(kInsert, R"("synced","value":null)",
+                              R"("synced","value":)" + std::string(synced ? "true" : "false"));
+    EXPECT_EQ(Insert(row).operation.synced, synced);
+  }
+}
+
+// A later wal2json may write them in another order, with more between them.
+TEST_F(Wal2JsonTest, OrderOfFieldsDoesNotMatter) {
+  Decode(
+      R"({"origin":1,"nextlsn":"0/153C858","lsn":"0/153C828","timestamp":"1970-01-01 00:00:01.5+00","xid":727,"action":"B"})");
+  std::string columns = kInsert.substr(kInsert.find("\"columns\""));
+  columns.pop_back();
+  Change change = Insert(Replace(
+      "{" + columns + R"(,"table":"operations","schema":"public","xid":1,"action":"I"})",
+      R"({"name":"doc_id","value":"d"})", R"({"value":"d","type":"text","name":"doc_id"})"));
+  EXPECT_EQ(change.operation.doc_id, "d");
+  EXPECT_EQ(change.operation.id, "a\"b\né\x01");
+  EXPECT_EQ(change.xid, 727u);
+  EXPECT_EQ(change.commit_time, 1500000);
+  auto commit = std::get<Commit>(Decode(
+      R"({"nextlsn" : "0/153C858" , "timestamp":"later", "lsn" : "0/153C828" , "action" : "C" })"));
+  EXPECT_EQ(commit.end_lsn, Lsn(0x153C858));
+}
+
+TEST_F(Wal2JsonTest, EmptyTextsAreTexts) {
+  Decode(kBegin);
+  Change change = Insert(
+      Replace(Replace(kInsert, R"("d")", R"("")"), R"("c"},{"name":"s)", R"("\\"},{"name":"s)"));
+  EXPECT_EQ(change.operation.doc_id, "");
+  EXPECT_EQ(change.operation.client_id, "\\");
+}
+
+TEST_F(Wal2JsonTest, ValueOfAnotherKindIsRefused) {
+  for (const char* value : {"null", "7", "true", "[]", "{}"}) {
+    Wal2Json fresh;
+    fresh.Decode(kBegin);
+    EXPECT_THROW(
+        fresh.Decode(Replace(kInsert, R"("value":"d")", R"("value":)" + std::string(value))),
+        DecodeError)
+        << value;
+  }
+  for (const char* field :
+       {R"("lsn":"0/153C828",)", R"("timestamp":"1970-01-01 00:00:01.5+00",)", R"("action":"B",)"})
+    EXPECT_NE(Refusal(Replace(kBegin, field, "")), "") << field;
+}
+
 TEST_F(Wal2JsonTest, NullDataIsAbsentAndDoesNotRememberTheLastRow) {
   Decode(kBegin);
   Insert();
@@ -131,6 +180,15 @@ TEST_F(Wal2JsonTest, EveryCutOfAMessageIsRefused) {
   }
 }
 
+// What a longer message left behind it in the decoder's memory does not complete it.
+TEST_F(Wal2JsonTest, EveryCutBehindTheWholeMessageIsRefused) {
+  Decode(kBegin);
+  for (size_t length = 0; length < kInsert.size(); ++length) {
+    Insert();
+    EXPECT_NE(Refusal(kInsert.substr(0, length)), "") << length;
+  }
+}
+
 TEST_F(Wal2JsonTest, FlippedBytesNeverCrash) {
   size_t refused = 0;
   for (size_t at = 0; at < kInsert.size(); ++at) {
@@ -159,6 +217,7 @@ TEST_F(Wal2JsonTest, MessageFarLargerThanTheLastIsRead) {
 TEST(Wal2JsonOptions, NamesAreEscapedForItsTableList) {
   EXPECT_THAT(Wal2JsonOptions("public", "operations"), ::testing::HasSubstr("'public.operations'"));
   EXPECT_THAT(Wal2JsonOptions("My, s.x'", "t"), ::testing::HasSubstr(R"('My\,\ s\.x\''.t')"));
+  EXPECT_THAT(Wal2JsonOptions("\u00fcber_all", "t2"), ::testing::HasSubstr("'\u00fcber_all.t2'"));
 }
 
 }  // namespace
