@@ -14,12 +14,12 @@ bool IsLowerHex(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
+// Of digits alone; nullopt when it is too large.
 template <typename T>
-std::optional<T> ParseNumber(std::string_view text, int base) {
+std::optional<T> ParseNumber(std::string_view digits, int base) {
   T value{};
-  auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || error != std::errc() || stop != text.data() + text.size())
-    return std::nullopt;
+  auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (error != std::errc() || stop != digits.data() + digits.size()) return std::nullopt;
   return value;
 }
 
@@ -42,11 +42,10 @@ std::optional<Cursor> Cursor::Parse(std::string_view text) {
   if (!IsLowerHex(epoch_text) || !IsLowerHex(lsn_text)) return std::nullopt;
   if (index_text[0] < '0' || index_text[0] > '9' || (index_text.size() > 1 && index_text[0] == '0'))
     return std::nullopt;
-  auto epoch = ParseNumber<uint32_t>(epoch_text, 16);
-  auto lsn = ParseNumber<uint64_t>(lsn_text, 16);
   auto index = ParseNumber<uint64_t>(index_text, 10);
-  if (!epoch || !lsn || !index) return std::nullopt;
-  return Cursor{Epoch{*epoch}, {replication::Lsn(*lsn), *index}};
+  if (!index) return std::nullopt;
+  Epoch epoch{*ParseNumber<uint32_t>(epoch_text, 16)};
+  return Cursor{epoch, {replication::Lsn(*ParseNumber<uint64_t>(lsn_text, 16)), *index}};
 }
 
 void Cursor::AppendTo(std::string& out) const {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import random
 import re
 import subprocess
@@ -147,6 +148,21 @@ class Durable(Case):
         rows = self.server.execute("SELECT id FROM operations WHERE id NOT LIKE 'between2-%%'")
         self.assertEqual(set(ids), {row[0] for row in rows})
         self.assertLess(len(ids), len(rows) + 3 * 20)
+
+    def test_tail_on_a_terminal(self):
+        """For people: one readable line a change, unless --json asks for the feed's own."""
+        self.begin()
+        self.commit(self.server, "one", rows=3)
+        lines = {}
+        for words in ((), ("--json",)):
+            screen, terminal = pty.openpty()
+            command = [self.sidecar.program, "tail", "%s:%s" % self.sidecar.feed, "--from", "earliest", *words]
+            with subprocess.Popen(command, stdout=terminal) as tail, open(screen, encoding="utf-8") as shown:
+                os.close(terminal)
+                lines[words] = [shown.readline().rstrip() for _ in range(3)]
+                tail.terminate()
+        for line, cursor in zip(lines[()], [json.loads(line)["cursor"] for line in lines["--json",]]):
+            self.assertRegex(line, r'^2\d{3}-\d\d-\d\dT[0-9:.]{12}Z insert todos/doc %s \{"text":"x{10}"\}$' % re.escape(cursor))
 
     def test_consumers_are_listed_moved_and_removed(self):
         self.begin()

@@ -1,6 +1,7 @@
 // What a slow consumer gets, and what it may cost the others.
 #include "sidecar/feed/delivery.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -220,6 +221,55 @@ TEST_F(Retention, ContinuesBehindAGapThatIsNamedExactly) {
   auto at = journal::Cursor::Parse(resume);
   ASSERT_TRUE(at) << resume;
   ExpectChanges(slow, at->position.commit_lsn.bytes() + 8, next_, kPad);
+}
+
+// Only the disk has it, where the system lets a test have that.
+TEST_F(Delivery, WhatLeftThePageCacheIsBroughtBackWithoutTheFeedWaiting) {
+  constexpr size_t kPad = 3'000;
+  journal_options_.tail_bytes = 1 * kMiB;
+  journal_options_.segment_bytes = 4 * kMiB;
+  Start();
+  uint64_t next = CommitMany(0x2000, 24 * kMiB, kPad);
+  WaitDurable();
+  for (const char* more : {"", R"(,"collections":["todos"])", R"(,"window":10000)"}) {
+    for (const auto& file : std::filesystem::directory_iterator(journal_options_.directory)) {
+      int fd = open(file.path().c_str(), O_RDONLY);
+      posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+      close(fd);
+    }
+    Consumer late(feed_->port());
+    late.Hello(R"(,"from":"earliest")" + std::string(more));
+    ExpectChanges(late, 0x2000, 0x2000 + 8 * 3'000, kPad);
+  }
+  EXPECT_GT(next, 0x2000u + 8 * 3'000);
+}
+
+// Somebody cut it: what is missing is not passed over.
+TEST_F(Delivery, SegmentThatIsShorterThanItsIndexEndsItsReadersOnly) {
+  constexpr size_t kPad = 3'000;
+  journal_options_.tail_bytes = 1 * kMiB;
+  journal_options_.segment_bytes = 4 * kMiB;
+  Start();
+  uint64_t next = CommitMany(0x2000, 12 * kMiB, kPad);
+  WaitDurable();
+  std::filesystem::path oldest;
+  for (const auto& file : std::filesystem::directory_iterator(journal_options_.directory)) {
+    if (file.path().extension() == ".ndjson" && (oldest.empty() || file.path() < oldest))
+      oldest = file.path();
+  }
+  Consumer present(feed_->port());
+  present.Hello();
+  present.LineOf("live");
+  std::filesystem::resize_file(oldest, 0);
+  for (const char* more : {"", R"(,"collections":["todos"])"}) {
+    Consumer late(feed_->port());
+    late.Hello(R"(,"from":"earliest")" + std::string(more));
+    std::string line = late.LineOf("error");
+    EXPECT_THAT(line, HasSubstr(R"("fatal":true)")) << more;
+    EXPECT_EQ(late.LineOf("change"), "") << more;
+  }
+  Commit(next);
+  EXPECT_EQ(present.LineOf("change"), LineAt(next, 10));
 }
 
 TEST_F(Delivery, ConsumersThatVanishDuringCatchUpDoNoHarm) {

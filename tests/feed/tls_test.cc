@@ -26,14 +26,20 @@ class TlsClient {
     std::string key;
   };
 
+  // `version` is the only one that it speaks.
   TlsClient(uint16_t port, const std::string& authority, const Identity& identity = {},
-            int receive_buffer = 0)
+            int receive_buffer = 0, int version = 0)
       : context_(SSL_CTX_new(TLS_client_method())), fd_(socket(AF_INET, SOCK_STREAM, 0)) {
     SSL_CTX_load_verify_locations(context_, authority.c_str(), nullptr);
     SSL_CTX_set_verify(context_, SSL_VERIFY_PEER, nullptr);
     if (!identity.key.empty()) {
       SSL_CTX_use_certificate_chain_file(context_, identity.certificate.c_str());
       SSL_CTX_use_PrivateKey_file(context_, identity.key.c_str(), SSL_FILETYPE_PEM);
+    }
+    if (version != 0) {
+      SSL_CTX_set_cipher_list(context_, "ALL:@SECLEVEL=0");  // old versions are allowed here
+      SSL_CTX_set_min_proto_version(context_, version);
+      SSL_CTX_set_max_proto_version(context_, version);
     }
     if (receive_buffer > 0)
       setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
@@ -143,6 +149,19 @@ TEST_F(Secured, GetsTheSameLines) {
   EXPECT_THAT(client->Line(), StartsWith(R"({"type":"live")"));
   Commit(0x2000);
   EXPECT_EQ(client->Line(), LineAt(0x2000, 10));
+}
+
+TEST_F(Secured, OldVersionsOfTlsAreRefused) {
+  Start();
+  auto connect = [&](int version) {
+    ERR_clear_error();
+    TlsClient client(feed_->port(), certificates_.File("ca.crt"), {}, 0, version);
+    return client.shaken() ? 0 : ERR_GET_REASON(ERR_peek_error());
+  };
+  EXPECT_EQ(connect(TLS1_VERSION), SSL_R_TLSV1_ALERT_PROTOCOL_VERSION) << "the feed says so";
+  EXPECT_EQ(connect(TLS1_1_VERSION), SSL_R_TLSV1_ALERT_PROTOCOL_VERSION);
+  EXPECT_EQ(connect(TLS1_2_VERSION), 0);
+  EXPECT_EQ(connect(TLS1_3_VERSION), 0);
 }
 
 TEST_F(Secured, PlainModeBeginsAfterTheHandshake) {

@@ -49,6 +49,7 @@ TEST(Position, OrdersByCommitThenIndex) {
 TEST(Position, BeforeAnLsnIsBeforeItsFirstChangeAndAfterEarlierCommits) {
   EXPECT_LT(Position::Before(Lsn(64)), (Position{Lsn(64), 0}));
   EXPECT_GT(Position::Before(Lsn(64)), (Position{Lsn(56), ~0ull}));
+  EXPECT_EQ(Position::Before(Lsn(0)), Position{});
 }
 
 TEST(CursorOfLine, IsTakenFromTheFixedBeginning) {

@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 
 class FilesTest : public JournalRig {
  protected:
-  // What was asked of the system, where that is refused: "cannot sync /dev/full: …".
+  // What was asked of the system, where that is refused: "cannot sync /dev/null: …".
   void ExpectRefused(const std::function<void()>& action, const char* sentence) {
     EXPECT_EQ(Refusal(action), Error::Kind::kIo);
     EXPECT_THAT(sentence_, HasSubstr(sentence));
@@ -123,10 +123,10 @@ TEST_F(FilesTest, FileSystemThatDoesNotKeepItsWordIsRefused) {
   path merged = base / "merged";
   if (mount("overlay", merged.c_str(), "overlay", 0, layers.c_str()) != 0)
     GTEST_SKIP() << "no overlay can be mounted here";
+  std::shared_ptr<void> mounted(nullptr, [&](void*) { umount2(merged.c_str(), MNT_DETACH); });
   EXPECT_EQ(Refusal([&] { FolderLock lock(merged, false); }), Error::Kind::kUnusable);
   EXPECT_THAT(sentence_, HasSubstr("overlay"));
   EXPECT_NO_THROW(FolderLock(merged, true));
-  umount(merged.c_str());
 }
 
 }  // namespace

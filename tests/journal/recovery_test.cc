@@ -166,6 +166,64 @@ TEST_F(RecoveryTest, PositionSurvivesRotationAndRetention) {
   EXPECT_EQ(Reopen().durable(), durable);
 }
 
+// An entry that is whole but does not follow what is before it is no end of this history.
+TEST_F(RecoveryTest, EntryThatDoesNotFollowCutsThere) {
+  Write();
+  Entry last =
+      *DecodeEntry(std::string_view(index_bytes_).substr(index_bytes_.size() - kEntrySize));
+  ASSERT_EQ(last.kind, EntryKind::kBatch);
+  std::string line = LineAt({Lsn(0x5000), 0});
+  Entry next;
+  next.lines = 1;
+  next.offset = last.end();
+  next.length = line.size();
+  next.first = next.last = {Lsn(0x5000), 0};
+  next.safe = Lsn(0x5008);
+  next.data_crc = Crc32c(line);
+  auto kept = [&](const std::function<void(Entry&)>& change) {
+    Entry entry = next;
+    change(entry);
+    EntryBytes bytes = EncodeEntry(entry);
+    Put(data_, data_bytes_ + line);
+    Put(index_, index_bytes_ + std::string(bytes.data(), bytes.size()));
+    Open();
+    std::string lines = ReadFiles(0);
+    Close();
+    return lines;
+  };
+  EXPECT_EQ(kept([](Entry&) {}), written_ + line) << "as it should be";
+  EXPECT_EQ(kept([](Entry& entry) { entry.offset -= 1; }), written_);
+  EXPECT_EQ(kept([&](Entry& entry) { entry.first = last.last; }), written_);
+  EXPECT_EQ(kept([](Entry& entry) { entry.last = {Lsn(0x4ff8), 0}; }), written_);
+  EXPECT_EQ(kept([](Entry& entry) { entry.length += 1; }), written_);
+  EXPECT_EQ(kept([](Entry& entry) { entry.data_crc ^= 1; }), written_);
+  Entry seal = last;
+  seal.kind = EntryKind::kSeal;
+  seal.offset = last.end();
+  seal.length = 0;
+  EntryBytes bytes = EncodeEntry(seal);
+  index_bytes_.append(bytes.data(), bytes.size());
+  EXPECT_EQ(kept([](Entry&) {}), written_) << "behind a seal";
+}
+
+// Found when it is read, since a journal of years is not read through at a start.
+TEST_F(RecoveryTest, DamageUnderAnOpenJournalIsTold) {
+  Write();
+  Open();
+  std::string bad = Content(index_);
+  bad[5] = static_cast<char>(bad[5] ^ 1);
+  Put(index_, bad);
+  EXPECT_EQ(Refusal([&] { std::ignore = journal_->Read(0, 100); }), Error::Kind::kDamaged);
+  Put(index_, index_bytes_);
+  Put(data_, std::string(data_bytes_.size(), 'x'));
+  EXPECT_EQ(Refusal([&] {
+              std::ignore = journal_->Find({Lsn(0x2000), 0});
+            }),
+            Error::Kind::kDamaged);
+  std::filesystem::resize_file(data_, 10);
+  EXPECT_EQ(Refusal([&] { std::ignore = CopyLines(*journal_, 0, 100); }), Error::Kind::kIo);
+}
+
 TEST_F(RecoveryTest, MetaThatCannotBeReadIsLoud) {
   Write();
   Put(options_.directory / "meta.json", "{");
