@@ -7,12 +7,13 @@
 // A burst is MESSAGES at once: a transaction for the feed, one write for the others; the next one
 // follows when every consumer has every byte. The first consumer counts messages, the others only
 // bytes, which are the same for all; the kernel throws them away without a copy, so that this side
-// costs little. Then as many bursts in a stream: each follows when the first consumer has the one
-// before the last, so that messages always wait.
+// costs little. Then as many bursts in a stream: each follows when every consumer has the one
+// before the last, so that the last one is waiting or on its way.
 //
 // Prints, as medians of the bursts: nanoseconds from the first byte anywhere to the last one at the
 // last consumer, and from the beginning of the burst to there; processor nanoseconds of PID in all
-// bursts together; bytes that the connections added to its memory; nanoseconds of the stream.
+// bursts together; bytes that the connections added to its memory; nanoseconds of the stream, and
+// of PID's processor in it.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
@@ -27,6 +28,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -128,14 +130,22 @@ struct Server {
   std::string greeted;    // the end of the answer
   size_t line_feeds = 1;  // of each message
   std::function<void(int messages)> publish;
-  std::function<void()> published = [] {};
+  std::function<void()> published = [] {};  // waits for the answers to all that was published
 };
 
 Server Feed(const std::string& url) {
   std::shared_ptr<PGconn> writer(PQconnectdb(url.c_str()), PQfinish);
   if (PQstatus(writer.get()) != CONNECTION_OK)
     throw std::runtime_error(PQerrorMessage(writer.get()));
-  auto publish = [writer](int messages) {
+  auto published = [writer] {
+    while (PGresult* result = PQgetResult(writer.get())) {
+      bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
+      PQclear(result);
+      if (!done) throw std::runtime_error(PQerrorMessage(writer.get()));
+    }
+  };
+  auto publish = [writer, published](int messages) {
+    published();
     std::string sql =
         "INSERT INTO operations (id, type, collection, doc_id, data, timestamp, client_id, "
         "vector_clock) SELECT gen_random_uuid(), 'insert', 'todos', 'doc', jsonb_build_object('t', "
@@ -143,13 +153,6 @@ Server Feed(const std::string& url) {
         std::to_string(messages) + ")";
     if (PQsendQuery(writer.get(), sql.c_str()) != 1)
       throw std::runtime_error(PQerrorMessage(writer.get()));
-  };
-  auto published = [writer] {
-    while (PGresult* result = PQgetResult(writer.get())) {
-      bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
-      PQclear(result);
-      if (!done) throw std::runtime_error(PQerrorMessage(writer.get()));
-    }
   };
   return {"{\"type\":\"hello\",\"version\":1,\"from\":\"latest\",\"heartbeat\":300}\n",
           "\"type\":\"live\"", 1, publish, published};
@@ -176,7 +179,7 @@ Server Redis(int port) {
       all += "*3\r\n$7\r\nPUBLISH\r\n$4\r\nfeed\r\n$" + std::to_string(kPayload.size()) + "\r\n" +
              kPayload + "\r\n";
     publisher->Say(all);
-    *waiting = messages;
+    *waiting += messages;
   };
   auto published = [publisher, waiting] {
     std::vector<char> buffer(1 << 16);
@@ -241,10 +244,7 @@ class Crowd {
     Wait();
     auto first = Clock::now();
     TakeReady();
-    while (waiting_ > 0) {
-      Wait();
-      TakeReady();
-    }
+    AwaitBurst();
     auto last = Clock::now();
     server_.published();
     return {(last - first).count(), (last - began).count()};
@@ -252,17 +252,13 @@ class Crowd {
 
   // Nanoseconds from the first burst's beginning to the last one's last byte.
   int64_t Stream(int messages, int bursts) {
-    Expect(messages * bursts);
-    size_t burst = static_cast<size_t>(messages) * server_.line_feeds;
+    Expect(messages);
     auto began = Clock::now();
-    for (int left = bursts; waiting_ > 0;) {
-      while (left > 0 && line_feeds_left_ <= burst * static_cast<size_t>(left + 1)) {
-        server_.published();
-        server_.publish(messages);
-        --left;
-      }
-      Wait();
-      TakeReady();
+    server_.publish(messages);
+    for (int left = bursts - 1; left >= 0; --left) {
+      if (left > 0) server_.publish(messages);
+      AwaitBurst();
+      if (left > 0) ExpectNext();
     }
     auto last = Clock::now();
     server_.published();
@@ -271,10 +267,24 @@ class Crowd {
 
  private:
   void Expect(int messages) {
+    burst_line_feeds_ = static_cast<size_t>(messages) * server_.line_feeds;
+    line_feeds_ = 0;
+    ends_.clear();
     received_.assign(consumers_.size(), 0);
-    line_feeds_left_ = static_cast<size_t>(messages) * server_.line_feeds;
     waiting_ = consumers_.size();
-    bytes_ = 0;
+  }
+
+  void ExpectNext() {
+    ends_.pop_front();
+    waiting_ = consumers_.size();
+    if (!ends_.empty()) CountWaiting();
+  }
+
+  void AwaitBurst() {
+    while (waiting_ > 0) {
+      Wait();
+      TakeReady();
+    }
   }
 
   void AwaitGreeting(Consumer& consumer) {
@@ -304,18 +314,29 @@ class Crowd {
       if (lacked && !Lacks(index)) --waiting_;
       return;
     }
+    bool lacked = Lacks(0);
+    bool known = !ends_.empty();
     std::string_view text = consumers_[0].Take(buffer_);
+    for (size_t at = text.find('\n'); at != text.npos; at = text.find('\n', at + 1)) {
+      if (++line_feeds_ % burst_line_feeds_ == 0) ends_.push_back(received_[0] + at + 1);
+    }
     received_[0] += text.size();
-    auto line_feeds = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
-    line_feeds_left_ -= std::min(line_feeds, line_feeds_left_);
-    if (line_feeds_left_ > 0 || bytes_ > 0) return;
-    // Now it is known how much all of it is; some may have it already.
-    bytes_ = received_[0];
+    if (!known && !ends_.empty()) {
+      CountWaiting();
+    } else if (lacked && !Lacks(0)) {
+      --waiting_;
+    }
+  }
+
+  // Now it is known how much the burst is; some may have it already.
+  void CountWaiting() {
     for (size_t i = 0; i < consumers_.size(); ++i) waiting_ -= Lacks(i) ? 0 : 1;
   }
 
   // The first consumer may have had a server's ping between the messages, which others have not.
-  bool Lacks(size_t index) const { return bytes_ == 0 || received_[index] + kPing < bytes_; }
+  bool Lacks(size_t index) const {
+    return ends_.empty() || received_[index] + kPing < ends_.front();
+  }
 
   const Server& server_;
   std::vector<Consumer> consumers_;
@@ -323,10 +344,12 @@ class Crowd {
   std::vector<epoll_event> events_ = std::vector<epoll_event>(256);
   std::vector<char> buffer_ = std::vector<char>(256 << 10);
   int ready_ = 0;
-  std::vector<size_t> received_;  // bytes of what is expected
-  size_t line_feeds_left_ = 0;    // at the first consumer
-  size_t bytes_ = 0;              // of all that is expected; 0 until the first consumer has it
-  size_t waiting_ = 0;            // consumers that lack something
+  std::vector<size_t> received_;  // bytes since what is expected began
+  size_t burst_line_feeds_ = 0;
+  size_t line_feeds_ = 0;    // at the first consumer
+  std::deque<size_t> ends_;  // bytes up to each burst's end that the first consumer has; the first
+                             // is the one that is waited for
+  size_t waiting_ = 0;       // consumers that lack something of that one
 };
 
 int64_t MedianOf(const std::vector<Burst>& bursts, int64_t Burst::*what) {
@@ -349,8 +372,11 @@ int Measure(const Server& server, const std::vector<std::string>& words, SSL_CTX
   int count = std::atoi(words[5].c_str());
   for (int i = 0; i < count; ++i) bursts.push_back(crowd.Receive(messages));
   used = ProcessorTime(pid) - used;
-  std::printf("%ld %ld %lu %ld %ld\n", MedianOf(bursts, &Burst::spread),
-              MedianOf(bursts, &Burst::whole), used, added, crowd.Stream(messages, count));
+  uint64_t in_stream = ProcessorTime(pid);
+  int64_t stream = crowd.Stream(messages, count);
+  in_stream = ProcessorTime(pid) - in_stream;
+  std::printf("%ld %ld %lu %ld %ld %lu\n", MedianOf(bursts, &Burst::spread),
+              MedianOf(bursts, &Burst::whole), used, added, stream, in_stream);
   return 0;
 }
 

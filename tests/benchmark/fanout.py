@@ -2,7 +2,7 @@
 """Fan-out: bursts of 1 to 256 operations to 1 to 1000 consumers, beside nats-server (core) and Redis pub/sub with payloads of the same
 size, in turn. The same program listens to all three (fanout.cc). --tls: the feed's consumers with TLS as well.
 
-Then the same bursts as a stream, where the next one is published while the last is delivered.
+Then the same bursts as a stream: each is published when every consumer has the one before the last.
 
 Deliveries a second of a burst are counted from the first byte that any consumer has to the last byte of the last one, without the time that PostgreSQL
 takes to commit; the processor time is the server's process's, all of it: the sidecar's decoding and journal too."""
@@ -32,7 +32,7 @@ class Server:
 
     def __init__(self, kind, name, port, pid, more=()):
         self.kind, self.name, self.port, self.pid, self.more = kind, name, port, pid, more
-        self.rows = {}  # (consumers, messages) -> [(spread, whole, used, added, stream) of each round]
+        self.rows = {}  # (consumers, messages) -> [(spread, whole, used, added, stream, used in it) of each round]
 
     def measure(self, consumers, messages):
         words = [self.kind, self.port, self.pid, consumers, messages, BURSTS, *self.more]
@@ -51,9 +51,9 @@ class Server:
         """Deliveries a second while messages always wait."""
         return at[0] * at[1] * BURSTS / self.median(at, 4) * 1e9
 
-    def cost(self, at):
+    def cost(self, at, column=2):
         """Microseconds of processor for a delivery."""
-        return self.median(at, 2) / 1000 / BURSTS / at[0] / at[1]
+        return self.median(at, column) / 1000 / BURSTS / at[0] / at[1]
 
 
 def start(rig, *command):
@@ -101,12 +101,12 @@ def report(servers, rounds):
     def line(at):
         cells = [f"{at[0]} x {at[1]}"]
         for server in servers:
-            cells += [f"{server.rate(at):,.0f}" if at != (1, 1) else "-", f"{server.cost(at):.2f}", f"{server.median(at, 0) / 1000:,.0f}", f"{server.stream_rate(at):,.0f}"]
+            cells += [f"{server.rate(at):,.0f}" if at != (1, 1) else "-", f"{server.cost(at):.2f}", f"{server.median(at, 0) / 1000:,.0f}", f"{server.stream_rate(at):,.0f}", f"{server.cost(at, 5):.2f}"]
         return cells
 
     columns = [""]
     for server in servers:
-        columns += [f"{server.name}: deliveries/s", "CPU us each", "first to last us", "in a stream/s"]
+        columns += [f"{server.name}: deliveries/s", "CPU us each", "first to last us", "in a stream/s", "CPU us each"]
     sizes = [(consumers, messages) for consumers in CONSUMERS for messages in MESSAGES]
     bench.table(f"fan-out: consumers x operations at once, medians of {rounds} rounds of {BURSTS} bursts", columns, [line(at) for at in sizes])
     most = max(CONSUMERS), 64

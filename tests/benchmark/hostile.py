@@ -25,6 +25,7 @@ class Strangers:
     def __init__(self, address, words, rate):
         self.address, self.words, self.rate = address, words, rate
         self.over = threading.Event()
+        self.came = 0
         self.told = 0
         self.thread = threading.Thread(target=self.come)
 
@@ -37,11 +38,13 @@ class Strangers:
         self.thread.join()
 
     def come(self):
-        due = time.monotonic()
+        due = began = time.monotonic()
         for said in itertools.cycle(self.words):
             due = max(due + 1 / self.rate, time.monotonic())
             if self.over.wait(due - time.monotonic()):
+                self.came /= time.monotonic() - began
                 return
+            self.came += 1
             with contextlib.suppress(OSError), socket.create_connection(self.address, timeout=5) as stranger:
                 stranger.sendall(said)
                 if said.endswith(b"\n"):
@@ -52,15 +55,15 @@ def measure(server, sidecar, words, arguments):
     with contextlib.ExitStack() as stack:
         strangers = words and stack.enter_context(Strangers(sidecar.feed, words, arguments.rate))
         values = run("feed", server.server.url, *sidecar.feed, arguments.commits)
-    if words and not strangers.told:
-        raise AssertionError("nobody beside it was told anything")
+    if words and (strangers.came < 0.9 * arguments.rate or not strangers.told):
+        raise AssertionError(f"{strangers.came:.0f} strangers a second came, {strangers.told} were told something")
     return values
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--commits", type=int, default=2000, help="each round, each way")
+    parser.add_argument("--commits", type=int, default=3000, help="each round, each way")
     parser.add_argument("--rate", type=int, default=50, help="strangers a second")
     arguments = parser.parse_args()
     ways = {"nobody": [], f"{len(PROPER)} kind of proper hello": PROPER, f"{len(WRONG)} kinds of bad input": WRONG}
@@ -68,9 +71,10 @@ def main():
     with bench.rig() as server:
         sidecar = server.sidecar("hostile", **{"notify.mode": "off", "notify.watch": False, "log.level": "error"})
         sidecar.start_ready()
-        for _ in range(arguments.rounds):
-            for way, words in ways.items():
-                seen[way].append(measure(server, sidecar, words, arguments))
+        for number in range(arguments.rounds):
+            order = list(ways)[number % len(ways):] + list(ways)[:number % len(ways)]
+            for way in order:
+                seen[way].append(measure(server, sidecar, ways[way], arguments))
     alone = next(iter(seen.values()))
     rows = [[way, *(f"{bench.median([bench.percentile(values, share) for values in rounds]):,.0f}" for share in (0.5, 0.99)),
              f"{bench.median([bench.percentile(mine, 0.99) / bench.percentile(theirs, 0.99) for mine, theirs in zip(rounds, alone)]):.2f}"]
