@@ -387,7 +387,8 @@ class Healing(Case):
         """With a journal that keeps everything, and with one that has let go already of what came first."""
         for name, retain_size in (("whole", "1GiB"), ("short", "4MiB")):
             with self.subTest(name):
-                sidecar = self.server.sidecar(name, **{"journal.retain_size": retain_size, "journal.segment_size": "1MiB"})
+                sidecar = self.server.sidecar(name, **{"journal.retain_size": retain_size, "journal.segment_size": "1MiB",
+                                                       "feed.tail_memory": "64MiB"})  # so that retention overtakes nobody who reads
                 sidecar.start_ready().terminate()
                 self.server.execute("SELECT pg_drop_replication_slot(%s)", sidecar.slot)
                 shutil.rmtree(sidecar.journal)
