@@ -82,12 +82,12 @@ void ChangeListener::Run(const ChangeEvents& events) {
   events_ = events;
   Listener::Events heard;
   heard.notice = [this](const OperationNotice& notice) {
-    if (Remember(notice.id)) pending_.push_back(notice.id);
+    if (Remember(notice.id)) (in_gap_ ? since_gap_ : pending_).push_back(notice.id);
   };
   heard.second = [this](std::string_view marker) { Arrived(marker); };
   heard.gap_begin = [this](const Error& error) {
     next_base_.reset();
-    if (!before_gap_) before_gap_ = pending_.size();
+    in_gap_ = true;
     Guarded([&] { Tell(events_.trouble, error); });
   };
   heard.gap_end = [this](milliseconds away) { away_ = away_.value_or(milliseconds(0)) + away; };
@@ -100,11 +100,9 @@ void ChangeListener::Run(const ChangeEvents& events) {
 // transaction as young as one still in progress wrote it.
 void ChangeListener::Begin() {
   Found found = Find(std::nullopt);
-  base_ = found.snapshot;
   for (const std::string& id : found.ids) Remember(id);
-  CloseRemembered(base_.xmax);
-  away_.reset();
-  before_gap_.reset();
+  base_ = found.snapshot;
+  EndGap();
   begun_ = true;
   Tell(events_.listening);
 }
@@ -114,7 +112,7 @@ void ChangeListener::Work() {
   try {
     if (away_ && !begun_) Begin();
     if (away_) CatchUp();
-    while (before_gap_.value_or(pending_.size()) > 0) HandOver();
+    while (!pending_.empty()) HandOver();
     MoveOn();
     if (failing_) backoff_.Reset();
     failing_ = false;
@@ -131,28 +129,30 @@ void ChangeListener::CatchUp() {
   gap.away = *away_;
   gap.complete = found.snapshot.xmax >= base_.xmax;
   if (!gap.complete) found.ids.clear();
-  auto since = pending_.begin() + static_cast<ptrdiff_t>(before_gap_.value_or(pending_.size()));
-  std::vector<std::string> heard(since, pending_.end());
-  std::unordered_set<std::string_view> heard_only(heard.begin(), heard.end());
-  pending_.erase(since, pending_.end());
+  std::unordered_set<std::string> heard_only(since_gap_.begin(), since_gap_.end());
   for (const std::string& id : found.ids) {
     bool is_new = Remember(id);
     if (is_new) ++gap.recovered;
     if (is_new || heard_only.erase(id) > 0) pending_.push_back(id);
   }
-  for (std::string& id : heard) {
-    if (heard_only.contains(id)) pending_.push_back(std::move(id));
-  }
+  std::erase_if(since_gap_, [&](const std::string& id) { return !heard_only.contains(id); });
   base_ = found.snapshot;
-  CloseRemembered(base_.xmax);
-  away_.reset();
-  before_gap_.reset();
+  EndGap();
   Tell(events_.gap, gap);
+}
+
+// What has been heard since it began follows.
+void ChangeListener::EndGap() {
+  CloseRemembered(base_.xmax);
+  pending_.insert(pending_.end(), since_gap_.begin(), since_gap_.end());
+  since_gap_.clear();
+  in_gap_ = false;
+  away_.reset();
 }
 
 void ChangeListener::HandOver() {
   TextArray ids;
-  size_t wanted = std::min(before_gap_.value_or(pending_.size()), kFetchMax);
+  size_t wanted = std::min(pending_.size(), kFetchMax);
   for (size_t i = 0; i < wanted; ++i) ids.Add(pending_[i]);
   std::string schema = Worker().QuoteIdentifier(options_.schema);
   Result result =
@@ -162,7 +162,6 @@ void ChangeListener::HandOver() {
                      {std::move(ids).Take()});
   for (int row = 0; row < result.rows(); ++row) HandOver(result, row, schema);
   pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(wanted));
-  if (before_gap_) *before_gap_ -= wanted;
 }
 
 void ChangeListener::HandOver(const Result& result, int row, const std::string& schema) {

@@ -86,6 +86,7 @@ class ChangeListener {
   void Begin();
   void Work();
   void CatchUp();
+  void EndGap();
   void HandOver();
   void HandOver(const Result& result, int row, const std::string& schema);
   void MoveOn();
@@ -120,8 +121,8 @@ class ChangeListener {
   std::deque<Ids> remembered_;  // the last one is open
   std::deque<std::string> pending_;
   std::optional<std::chrono::milliseconds> away_;  // a gap that is to be caught up
-  // In a gap: how many of pending_ were heard before it.
-  std::optional<size_t> before_gap_;
+  bool in_gap_ = false;                            // from its begin until it is caught up
+  std::deque<std::string> since_gap_;  // heard meanwhile; handed over behind what is found
 };
 
 }  // namespace syncflow::adapter

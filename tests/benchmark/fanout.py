@@ -48,7 +48,7 @@ class Server:
         return at[0] * at[1] / spread * 1e9 if at != (1, 1) else 0
 
     def stream_rate(self, at):
-        """Deliveries a second while messages always wait."""
+        """Deliveries a second while the next burst is waiting or on its way."""
         return at[0] * at[1] * BURSTS / self.median(at, 4) * 1e9
 
     def cost(self, at, column=2):
@@ -101,7 +101,8 @@ def report(servers, rounds):
     def line(at):
         cells = [f"{at[0]} x {at[1]}"]
         for server in servers:
-            cells += [f"{server.rate(at):,.0f}" if at != (1, 1) else "-", f"{server.cost(at):.2f}", f"{server.median(at, 0) / 1000:,.0f}", f"{server.stream_rate(at):,.0f}", f"{server.cost(at, 5):.2f}"]
+            cells += [f"{server.rate(at):,.0f}" if at != (1, 1) else "-", f"{server.cost(at):.2f}", f"{server.median(at, 0) / 1000:,.0f}",
+                      f"{server.stream_rate(at):,.0f}", f"{server.cost(at, 5):.2f}"]
         return cells
 
     columns = [""]

@@ -60,6 +60,15 @@ TEST(Peer, IsAliveAsLongAsItAnswersProbesOfItsClosedWindow) {
 
 class Delivery : public FeedRig {
  protected:
+  // On disk, in several segments, of which memory holds only the end; returns the commit after it.
+  uint64_t StartWith(uint64_t bytes, size_t pad) {
+    journal_options_.tail_bytes = 1 * kMiB;
+    journal_options_.segment_bytes = 4 * kMiB;
+    Start();
+    uint64_t next = CommitMany(0x2000, bytes, pad);
+    WaitDurable();
+    return next;
+  }
   // Reads changes until the one of `last`; each must be the journal's, byte for byte.
   void ExpectChanges(Consumer& consumer, uint64_t first, uint64_t last, size_t pad) {
     for (uint64_t commit = first; commit <= last; commit += 8)
@@ -226,11 +235,7 @@ TEST_F(Retention, ContinuesBehindAGapThatIsNamedExactly) {
 // Only the disk has it, where the system lets a test have that.
 TEST_F(Delivery, WhatLeftThePageCacheIsBroughtBackWithoutTheFeedWaiting) {
   constexpr size_t kPad = 3'000;
-  journal_options_.tail_bytes = 1 * kMiB;
-  journal_options_.segment_bytes = 4 * kMiB;
-  Start();
-  uint64_t next = CommitMany(0x2000, 24 * kMiB, kPad);
-  WaitDurable();
+  uint64_t next = StartWith(24 * kMiB, kPad);
   for (const char* more : {"", R"(,"collections":["todos"])", R"(,"window":10000)"}) {
     for (const auto& file : std::filesystem::directory_iterator(journal_options_.directory)) {
       int fd = open(file.path().c_str(), O_RDONLY);
@@ -247,11 +252,7 @@ TEST_F(Delivery, WhatLeftThePageCacheIsBroughtBackWithoutTheFeedWaiting) {
 // Somebody cut it: what is missing is not passed over.
 TEST_F(Delivery, SegmentThatIsShorterThanItsIndexEndsItsReadersOnly) {
   constexpr size_t kPad = 3'000;
-  journal_options_.tail_bytes = 1 * kMiB;
-  journal_options_.segment_bytes = 4 * kMiB;
-  Start();
-  uint64_t next = CommitMany(0x2000, 12 * kMiB, kPad);
-  WaitDurable();
+  uint64_t next = StartWith(12 * kMiB, kPad);
   std::filesystem::path oldest;
   for (const auto& file : std::filesystem::directory_iterator(journal_options_.directory)) {
     if (file.path().extension() == ".ndjson" && (oldest.empty() || file.path() < oldest))
